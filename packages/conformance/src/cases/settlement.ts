@@ -1,0 +1,374 @@
+import assert from "node:assert/strict";
+import { type Case, defineCase } from "../case.ts";
+import { monotonicMs, pause, within } from "../clock.ts";
+import type { CaseContext } from "../context.ts";
+import { conserve, depth, effects, publishAll, quickRetry, subscribe } from "../flow.ts";
+import { idOf, makeItems } from "../payload.ts";
+import { openPull } from "../pull.ts";
+import { acceptAll, declare, put, receiverOf, take, textOf } from "../seam.ts";
+import { needs } from "./needs.ts";
+
+const letters = ["A", "B", "C", "D", "E"];
+
+/** A topic with one group, opened at the driver, with letters of one key in it. */
+async function prepare(context: CaseContext, bodies: readonly string[]) {
+  const parts = await context.connection();
+  const topic = context.name();
+  await declare(parts, topic, ["g"], { shards: 1 });
+  await put(parts.connection, { topic }, bodies, () => "k");
+  return { connection: parts.connection, topic };
+}
+
+export const settlement: readonly Case[] = [
+  defineCase({
+    id: "AK-01",
+    title: "A rejected message comes back",
+    rule: "A handler that throws gets its message again until it succeeds; nothing else is repeated.",
+    required: true,
+    profile: "smoke",
+    async run(context) {
+      const bus = await context.connect();
+      const topic = context.topic();
+      const items = makeItems(context.run, context.size(20, 100), { keys: 5 });
+      const rejected = new Set(items.filter((_, index) => index % 10 === 3).map(idOf));
+      await subscribe(context, bus, topic, { group: "g" }, (item, { message }) => {
+        if (rejected.has(idOf(item)) && message.attempt === 1) throw new Error("rejected once");
+      });
+      await publishAll(context, bus, topic, items);
+      await effects(context, topic, "g", items.length);
+      await bus.drain({ deadline: 5_000 });
+      await conserve(context, topic, "g");
+      const starts = context.journal.total("handler-start", topic.name, "g");
+      assert.equal(starts, items.length + rejected.size, "only the rejected ones ran twice");
+    },
+  }),
+  defineCase({
+    id: "AK-02",
+    title: "Three consumers fail on everything, the fourth gets everything",
+    rule: "Persistent failure of consumers that come and go loses nothing and drops nothing.",
+    required: true,
+    profile: "standard",
+    async run(context) {
+      const topic = context.topic({ groups: ["g"] });
+      const first = await context.connect();
+      const items = makeItems(context.run, context.size(5, 50), { keys: 5 });
+      await publishAll(context, first, topic, items);
+      const retry = { attempts: 1_000, firstDelay: 20, factor: 1, maxDelay: 20 };
+      for (let round = 1; round <= 3; round++) {
+        const bus = await context.connect();
+        const wanted = context.journal.total("handler-end", topic.name, "g") + 2 * items.length;
+        await subscribe(context, bus, topic, { group: "g", retry }, () => {
+          throw new Error("fails on everything");
+        });
+        const failed = () => context.journal.total("handler-end", topic.name, "g");
+        await context.journal.until(`consumer ${round} fails`, context.limits(), () => failed() >= wanted);
+        await bus.drain({ deadline: 5_000 });
+        await bus.close();
+      }
+      const last = await context.connect();
+      await subscribe(context, last, topic, { group: "g", retry });
+      await effects(context, topic, "g", items.length);
+      await last.drain({ deadline: 5_000 });
+      await conserve(context, topic, "g");
+    },
+  }),
+  defineCase({
+    id: "AK-03",
+    title: "An unsettled message holds back the next one of its key",
+    rule: "In an ordered group the second message of a key starts only after the first is settled.",
+    required: false,
+    profile: "standard",
+    needs: needs.ordered,
+    async run(context) {
+      const bus = await context.connect();
+      const topic = context.topic({ ordering: "key" });
+      const release = Promise.withResolvers<void>();
+      const other = Promise.withResolvers<void>();
+      await subscribe(context, bus, topic, { group: "g" }, (item) => {
+        if (item.key === "x0") other.resolve();
+        else if (item.n === 1) return release.promise;
+      });
+      await publishAll(context, bus, topic, makeItems(context.run, 2), { concurrency: 1 });
+      await context.journal.until("the first starts", context.limits(), () => context.journal.total("handler-start", topic.name, "g") > 0);
+      await publishAll(context, bus, topic, makeItems(context.run, 1, { prefix: "x" }));
+      await within(context.limits().idleMs, "another key flows meanwhile", other.promise); // The sentinel.
+      const second = () => context.journal.events.some((event) => event.event === "handler-start" && event.n === 2);
+      assert.equal(second(), false, "the second message started before the first was settled");
+      release.resolve();
+      await effects(context, topic, "g", 3);
+      await bus.drain({ deadline: 5_000 });
+      await conserve(context, topic, "g", { ordered: true });
+    },
+  }),
+  defineCase({
+    id: "AK-04",
+    title: "The committed position never passes an unsettled message",
+    rule: "On a log, after A, B and D were accepted, the next holder begins with C.",
+    required: false,
+    profile: "standard",
+    needs: needs.prefix,
+    async run(context) {
+      const { connection, topic } = await prepare(context, letters);
+      const receiver = await receiverOf(context, connection, topic, "g");
+      const taken = await take(receiver, 5, context.limits().idleMs);
+      assert.deepEqual(taken.map(textOf), letters);
+      await acceptAll(receiver, taken.filter((each) => "ABD".includes(textOf(each))));
+      await receiver.close(AbortSignal.timeout(5_000));
+      const next = await receiverOf(context, connection, topic, "g");
+      const again = await take(next, 3, context.limits().idleMs);
+      assert.deepEqual(again.map(textOf), ["C", "D", "E"]);
+      await acceptAll(next, again);
+    },
+  }),
+  defineCase({
+    id: "AK-05",
+    title: "Settlements are individual and survive the consumer",
+    rule: "After A, B and D were accepted, the next holder gets C and E and nothing else.",
+    required: false,
+    profile: "standard",
+    needs: needs.release,
+    async run(context) {
+      const { connection, topic } = await prepare(context, letters);
+      const receiver = await receiverOf(context, connection, topic, "g");
+      const taken = await take(receiver, 5, context.limits().idleMs);
+      assert.deepEqual(taken.map(textOf).sort(), letters);
+      const returned = taken.find((each) => textOf(each) === "E");
+      assert.ok(returned);
+      await acceptAll(receiver, taken.filter((each) => "ABD".includes(textOf(each))));
+      await receiver.settle([{ delivery: returned, accept: false, release: "returned" }]);
+      await receiver.close(AbortSignal.timeout(5_000));
+      await put(connection, { topic }, ["sentinel"], () => "k");
+      const next = await receiverOf(context, connection, topic, "g");
+      const again = await take(next, 3, context.limits().idleMs);
+      assert.deepEqual(again.map(textOf).sort(), ["C", "E", "sentinel"]);
+      await acceptAll(next, again);
+      await depth(context, topic, "g", 0);
+    },
+  }),
+  defineCase({
+    id: "AK-07",
+    title: "Settling twice settles nothing else",
+    rule: "A second settlement of the same delivery answers lost and touches no other message.",
+    required: true,
+    profile: "standard",
+    async run(context) {
+      const { connection, topic } = await prepare(context, ["A", "B", "C"]);
+      const receiver = await receiverOf(context, connection, topic, "g");
+      const taken = await take(receiver, 3, context.limits().idleMs);
+      assert.deepEqual(taken.map(textOf), ["A", "B", "C"]);
+      const two = taken.slice(0, 2);
+      await acceptAll(receiver, two);
+      const again = await receiver.settle(two.map((delivery) => ({ delivery, accept: true })));
+      assert.deepEqual(again, ["lost", "lost"], "the second settlement of the same deliveries");
+      await receiver.flush(AbortSignal.timeout(5_000));
+      await receiver.close(AbortSignal.timeout(5_000));
+      await depth(context, topic, "g", 1);
+      const next = await receiverOf(context, connection, topic, "g");
+      const left = await take(next, 1, context.limits().idleMs);
+      assert.deepEqual(left.map(textOf), ["C"]);
+      await acceptAll(next, left);
+      await depth(context, topic, "g", 0);
+    },
+  }),
+  defineCase({
+    id: "AK-08",
+    title: "What a consumer held unsettled goes back when it closes",
+    rule: "Delivered and unsettled messages belong to the group again after close.",
+    required: true,
+    profile: "smoke",
+    async run(context) {
+      const bus = await context.connect();
+      const topic = context.topic({ groups: ["g"] });
+      await publishAll(context, bus, topic, makeItems(context.run, 20, { keys: 4 }));
+      const pull = await openPull(context, bus, topic, "g");
+      for (let count = 0; count < 5; count++) {
+        await within(context.limits().idleMs, `delivery ${count + 1}`, pull.next(), () => context.journal.tail());
+      }
+      await within(10_000, "close with five unsettled", pull.close());
+      await depth(context, topic.name, "g", 20);
+      const next = await context.connect();
+      await subscribe(context, next, topic, { group: "g" });
+      await effects(context, topic, "g", 20);
+      await next.drain({ deadline: 5_000 });
+      await conserve(context, topic, "g");
+    },
+  }),
+  defineCase({
+    id: "AK-11",
+    title: "A lease that runs out makes the message deliverable again",
+    rule: "An unsettled, unprolonged delivery comes to the next holder when its lease ends, and the first holder is told.",
+    required: false,
+    profile: "standard",
+    needs: needs.lease,
+    run: (context) => expire(context, async ({ context, connection, topic, lease }) => {
+      const next = await receiverOf(context, connection, topic, "g");
+      const [again] = await take(next, 1, lease + context.limits().idleMs);
+      assert.ok(again, "the message came again");
+      if (context.facts.capabilities.deliveries !== "absent") assert.equal(again.deliveries, 2);
+      await context.journal.until("the first holder is told", context.limits(), () =>
+        context.journal.events.some((event) => event.event === "settle-lost"),
+      );
+      await acceptAll(next, [again]);
+    }),
+  }),
+  defineCase({
+    id: "AK-12",
+    title: "The holder of an expired lease can no longer settle",
+    rule: "A settlement after the lease was lost answers lost; the new holder's counts.",
+    required: false,
+    profile: "standard",
+    needs: needs.lease,
+    run: (context) => expire(context, async ({ context, connection, topic, lease, receiver, delivery }) => {
+      const next = await receiverOf(context, connection, topic, "g");
+      const [again] = await take(next, 1, lease + context.limits().idleMs);
+      assert.ok(again, "the message came again");
+      assert.deepEqual(await receiver.settle([{ delivery, accept: true }]), ["lost"]);
+      await next.settle([{ delivery: again, accept: false, release: "failed" }]);
+      const [third] = await take(next, 1, lease + context.limits().idleMs);
+      assert.ok(third, "the stale settlement took the message away from its new holder");
+      await acceptAll(next, [third]);
+    }),
+  }),
+  defineCase({
+    id: "AK-13",
+    title: "A handler may run longer than the lease",
+    rule: "The lease of a running handler is prolonged: no other member gets the message meanwhile.",
+    required: false,
+    profile: "standard",
+    needs: needs.renewal,
+    async run(context) {
+      const lease = context.facts.lease?.ms ?? 0;
+      const topic = context.topic({ groups: ["g"] });
+      const buses = await Promise.all([context.connect(), context.connect()]);
+      const started = monotonicMs();
+      const hold = Promise.withResolvers<void>();
+      for (const bus of buses) await subscribe(context, bus, topic, { group: "g" }, () => hold.promise);
+      const [bus] = buses;
+      assert.ok(bus);
+      await publishAll(context, bus, topic, makeItems(context.run, 4, { keys: 4 }));
+      await pause(started + 3 * lease - monotonicMs()); // The lease itself is what is measured.
+      hold.resolve();
+      await effects(context, topic, "g", 4);
+      await Promise.all(buses.map((each) => each.drain({ deadline: 5_000 })));
+      assert.equal(context.journal.total("handler-start", topic.name, "g"), 4, context.journal.tail());
+      await conserve(context, topic, "g");
+    },
+  }),
+  defineCase({
+    id: "AK-14",
+    title: "Prolonging a lost lease reports the loss",
+    rule: "extend resolves to the deliveries whose lease is lost.",
+    required: false,
+    profile: "standard",
+    needs: needs.renewal,
+    run: (context) => expire(context, async ({ context, connection, topic, lease, receiver, delivery }) => {
+      const next = await receiverOf(context, connection, topic, "g");
+      const [again] = await take(next, 1, lease + context.limits().idleMs);
+      assert.ok(again);
+      assert.deepEqual(await receiver.extend?.([delivery], lease), [delivery]);
+      assert.deepEqual(await next.extend?.([again], lease), []);
+      await acceptAll(next, [again]);
+    }),
+  }),
+  defineCase({
+    id: "AK-15",
+    title: "A message given back is available at once",
+    rule: "A voluntary release makes the message available immediately; whether it is counted is declared.",
+    required: false,
+    profile: "standard",
+    needs: needs.release,
+    async run(context) {
+      const { release, deliveries } = context.facts.capabilities;
+      const { connection, topic } = await prepare(context, ["A"]);
+      const receiver = await receiverOf(context, connection, topic, "g");
+      const [first] = await take(receiver, 1, context.limits().idleMs);
+      assert.ok(first);
+      await receiver.settle([{ delivery: first, accept: false, release: "returned" }]);
+      const [again] = await take(receiver, 1, context.limits().idleMs);
+      assert.ok(again, "the released message came back");
+      if (release !== "absent" && deliveries !== "absent") {
+        assert.equal(again.deliveries, release.counted ? 2 : 1, "deliveries after a voluntary release");
+      }
+      await acceptAll(receiver, [again]);
+    },
+    async inverse(context) {
+      const { connection, topic } = await prepare(context, ["A"]);
+      const receiver = await receiverOf(context, connection, topic, "g");
+      const [first] = await take(receiver, 1, context.limits().idleMs);
+      assert.ok(first);
+      await receiver.stop(AbortSignal.timeout(5_000));
+      await receiver.close(AbortSignal.timeout(5_000));
+      const next = await receiverOf(context, connection, topic, "g");
+      const again = await take(next, 1, context.limits().idleMs);
+      assert.deepEqual(again.map(textOf), ["A"], "without releases an unsettled message comes back after close");
+      await acceptAll(next, again);
+    },
+  }),
+  defineCase({
+    id: "G-16",
+    title: "A receiver never holds more than its window",
+    rule: "Buffered, handed out and unsettled together stay within the window; settling makes room.",
+    required: false,
+    profile: "standard",
+    async run(context) {
+      const { connection, topic } = await prepare(context, Array.from({ length: 30 }, (_, index) => `m${index}`));
+      const receiver = await receiverOf(context, connection, topic, "g", { window: 5 });
+      const first = await take(receiver, 5, context.limits().idleMs);
+      assert.equal(first.length, 5);
+      assert.deepEqual(await take(receiver, 1, 400), [], "a sixth record although five are unsettled");
+      await acceptAll(receiver, first);
+      let left = 25;
+      while (left > 0) {
+        const more = await take(receiver, Math.min(5, left), context.limits().idleMs);
+        assert.ok(more.length > 0, `nothing came although ${left} wait and all before are settled`);
+        await acceptAll(receiver, more);
+        left -= more.length;
+      }
+      await depth(context, topic, "g", 0);
+    },
+  }),
+  defineCase({
+    id: "CC-01",
+    title: "As many handlers run at once as asked for, and never more",
+    rule: "concurrency is reached and not exceeded.",
+    required: false,
+    profile: "standard",
+    async run(context) {
+      const bus = await context.connect();
+      const topic = context.topic();
+      let running = 0;
+      let most = 0;
+      const ten = Promise.withResolvers<void>();
+      await subscribe(context, bus, topic, { group: "g", concurrency: 10, retry: quickRetry }, async () => {
+        most = Math.max(most, ++running);
+        if (running === 10) ten.resolve();
+        await within(context.limits().idleMs, "ten handlers at once", ten.promise);
+        running--;
+      });
+      await publishAll(context, bus, topic, makeItems(context.run, 30, { keys: 30 }));
+      await effects(context, topic, "g", 30);
+      await bus.drain({ deadline: 5_000 });
+      assert.equal(most, 10);
+      await conserve(context, topic, "g");
+    },
+  }),
+];
+
+interface Expiring {
+  readonly context: CaseContext;
+  readonly connection: Awaited<ReturnType<typeof prepare>>["connection"];
+  readonly topic: string;
+  readonly lease: number;
+  readonly receiver: Awaited<ReturnType<typeof receiverOf>>;
+  readonly delivery: Awaited<ReturnType<typeof take>>[number];
+}
+
+/** One delivery that its first holder neither settles nor prolongs. */
+async function expire(context: CaseContext, then: (parts: Expiring) => Promise<void>): Promise<void> {
+  const { connection, topic } = await prepare(context, ["A"]);
+  const receiver = await receiverOf(context, connection, topic, "g");
+  const [delivery] = await take(receiver, 1, context.limits().idleMs);
+  assert.ok(delivery, "the message came");
+  await then({ context, connection, topic, lease: context.facts.lease?.ms ?? 0, receiver, delivery });
+  await depth(context, topic, "g", 0);
+}

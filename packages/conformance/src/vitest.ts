@@ -1,0 +1,42 @@
+/** The catalogue as vitest tests: one line in an adapter's test file. */
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { catalogue } from "./cases/index.ts";
+import { openSession, type Session, type SessionOptions } from "./session.ts";
+
+export interface ConformanceOptions extends Partial<SessionOptions> {
+  /** Title of the tests. @default 'conformance' */
+  readonly title?: string;
+  /** Only these ids. @default all of the profile */
+  readonly cases?: readonly string[];
+}
+
+/**
+ * Registers every case for the harness at this module path. Cases of the other profiles are not registered.
+ *
+ * @example
+ * conformance(new URL('./harness.ts', import.meta.url), { profile: 'standard' });
+ */
+export function conformance(url: URL, options: ConformanceOptions = {}): void {
+  const { profile = "standard", title = "conformance" } = options;
+  const chosen = catalogue.filter((stated) =>
+    options.cases ? options.cases.includes(stated.id) : (stated.profile === "fault") === (profile === "fault"),
+  );
+  describe(`${title} (${profile})`, () => {
+    let session: Session;
+    beforeAll(async () => {
+      session = await openSession(url, { ...options, profile });
+    }, 60_000);
+    afterAll(async () => {
+      await session?.close();
+    }, 60_000);
+    for (const stated of chosen) {
+      const register = stated.serial === true || profile === "fault" ? test : test.concurrent;
+      register(`${stated.id} ${stated.title}`, { timeout: 300_000, retry: 0 }, async ({ skip, task }) => {
+        const result = await session.runCase(stated);
+        Object.assign(task.meta, { conformance: result });
+        if (result.status === "skip") skip(`${result.skip ?? ""}: ${result.reason ?? ""}`);
+        if (result.status !== "pass") throw new Error(`${result.status}: ${result.reason ?? ""}`);
+      });
+    }
+  });
+}

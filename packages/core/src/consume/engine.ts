@@ -1,0 +1,374 @@
+import { type Capabilities, type Delivery, type Receiver, type Runtime, wire } from "../driver/index.ts";
+import { SluiceError } from "../errors.ts";
+import type { SettledFate } from "../events.ts";
+import { Queue } from "../queue.ts";
+import type { AnyTopic } from "../topic.ts";
+import { type Counters, newCounters } from "./counters.ts";
+import type { Fate, RunResult } from "./fate.ts";
+import { Fates } from "./fates.ts";
+import { matches } from "./filter.ts";
+import { Lanes } from "./lanes.ts";
+import type { Mover } from "./mover.ts";
+import { Outage } from "./outage.ts";
+import { Runner, type RunnerOptions } from "./runner.ts";
+import type { Settings } from "./settings.ts";
+import { Settler } from "./settler.ts";
+import { count, Work } from "./work.ts";
+
+export interface EngineOptions extends Pick<RunnerOptions, "host" | "decode" | "run" | "delivery"> {
+  readonly runtime: Runtime;
+  readonly settings: Settings;
+  readonly capabilities: Capabilities;
+  readonly topics: ReadonlyMap<string, AnyTopic>;
+  readonly settleBatch: number;
+  readonly mover: Mover;
+  /** There is room for more. */
+  room(): void;
+  settled(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void;
+  failed(work: Work, error: unknown, waitMs: number): void;
+  stuck(work: Work, kind: "timeout" | "stuck" | "late"): void;
+}
+
+/**
+ * Everything between the receiver and the handler: lanes, slots, runs, time limits and fates. It holds at most a window of
+ * messages; each leaves it settled, moved, lost or given back.
+ */
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #lanes = new Lanes();
+  readonly #ready = new Queue<Work>();
+  readonly #runner: Runner;
+  readonly #fates: Fates;
+  readonly #outage: Outage;
+  readonly #held = new Map<Delivery, Work>();
+  readonly #running = new Set<Work>();
+  readonly settler: Settler;
+  readonly counters: Counters = newCounters();
+  #bytes = 0;
+  readonly #leaving = new Set<Work>();
+  #blockers = 0;
+  #pumping = false;
+  #quiet: (() => void)[] = [];
+  paused = false;
+  /** Draining: nothing starts any more. */
+  stopped = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.settler = new Settler(options.settleBatch);
+    this.#runner = new Runner({
+      host: options.host,
+      decode: options.decode,
+      run: options.run,
+      delivery: options.delivery,
+      ended: (work, result) => this.#ended(work, result),
+      unwrapped: (work, result) => this.#unwrapped(work, result),
+    });
+    this.#outage = new Outage(options.runtime, (work) => this.#start(work));
+    this.#fates = new Fates(options, this.counters, {
+      apply: (work, fate) => this.#apply(work, fate),
+      accept: (work, fate, reason, error) => this.#accept(work, fate, reason, error),
+      gone: (work, fate, reason, error) => this.#gone(work, fate, reason, error),
+      pause: (work, delayMs) => this.#pause(work, delayMs),
+    });
+  }
+
+  /** Messages held: waiting, running, pausing and leaving. */
+  get size(): number {
+    return this.#held.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get running(): ReadonlySet<Work> {
+    return this.#running;
+  }
+
+  get state(): "live" | "paused" | "outage" | "blocked" {
+    if (this.paused) return "paused";
+    if (this.#blockers > 0) return "blocked";
+    return this.#outage.on ? "outage" : "live";
+  }
+
+  /** Deliveries of one receiver that are still ours. */
+  heldBy(receiver: Receiver): Work[] {
+    return [...this.#held.values()].filter((work) => work.receiver === receiver);
+  }
+
+  admit(deliveries: readonly Delivery[], receiver: Receiver): void {
+    for (const delivery of deliveries) {
+      const work = this.#take(delivery, receiver);
+      if (!work || this.#unwanted(work)) continue;
+      if (this.#lanes.enter(work)) this.#ready.push(work);
+    }
+    this.pump();
+  }
+
+  /** A message that killed its process when it ran alone: dead-lettered without another run. */
+  convict(delivery: Delivery, receiver: Receiver): void {
+    const work = this.#take(delivery, receiver);
+    if (!work) return;
+    this.#lanes.enter(work);
+    work.failures = Math.max(work.failures, (delivery.deliveries ?? 1) - 1);
+    const detail = `handed out ${delivery.deliveries} times, and the process died each time`;
+    this.#apply(work, { kind: "dead-letter", reason: "crash-suspect", detail, error: undefined });
+  }
+
+  #take(delivery: Delivery, receiver: Receiver): Work | undefined {
+    const topic = this.#options.topics.get(delivery.source.topic ?? "");
+    if (!topic) return undefined;
+    const ordered = this.#options.settings.ordered && topic.ordering === "key";
+    const work = new Work(delivery, receiver, topic, ordered, () => this.#options.runtime.id());
+    this.#held.set(delivery, work);
+    this.#bytes += work.bytes;
+    this.counters.received++;
+    return work;
+  }
+
+  #unwanted(work: Work): boolean {
+    const { headers } = work.delivery;
+    const { filter } = this.#options.settings;
+    if (filter && !matches(filter, headers)) {
+      this.#accept(work, "filtered", undefined, undefined);
+      return true;
+    }
+    const expiresAt = headers[wire.expiresAt];
+    if (expiresAt === undefined || Number(expiresAt) > this.#options.runtime.wallMs()) return false;
+    this.#accept(work, "drop", "expired", undefined);
+    return true;
+  }
+
+  /** Starts what may run. A handler that ends at once comes back here: the outer loop goes on, the stack does not grow. */
+  pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#mayStart()) {
+      const work = this.#ready.shift();
+      if (!work) break;
+      this.#start(work);
+    }
+    this.#pumping = false;
+  }
+
+  #mayStart(): boolean {
+    if (this.paused || this.stopped || this.#blockers > 0 || this.#outage.on) return false;
+    return this.#running.size < this.#options.settings.concurrency;
+  }
+
+  #start(work: Work): void {
+    if (work.lost) return this.#leave(work);
+    work.state = "running";
+    work.startedMs = this.#options.runtime.monotonicMs();
+    this.#running.add(work);
+    this.#runner.start(work);
+  }
+
+  #ended(work: Work, result: RunResult): void {
+    this.#running.delete(work);
+    if (work.overdue) {
+      this.counters.late++;
+      this.#options.stuck(work, "late");
+    }
+    if (work.state !== "running") work.unwrap?.(result);
+    else if (work.lost) this.#leave(work);
+    else {
+      const error = work.overdue ? timeLimit(work, this.#options.settings.timeoutMs) : undefined;
+      this.#leaving.add(work);
+      this.#fates.decide(work, error ? { ok: false, error } : result, true);
+    }
+    this.#checkQuiet();
+    this.pump();
+  }
+
+  /** The delivery middleware had the last word; unless the message left without it. */
+  #unwrapped(work: Work, result: RunResult): void {
+    if (work.state !== "unwrapping") return;
+    if (work.lost) this.#leave(work);
+    else this.#fates.decide(work, result, false);
+    this.#checkQuiet();
+    this.pump();
+  }
+
+  /** The time limit passed. Where the message can run elsewhere it leaves now; the old run keeps its slot until it ends. */
+  expire(work: Work): void {
+    work.overdue = true;
+    const error = timeLimit(work, this.#options.settings.timeoutMs);
+    work.context?.abort(error);
+    this.#options.stuck(work, "timeout");
+    if (this.#staysHere || work.state !== "running") return;
+    this.#leaving.add(work);
+    this.#fates.decide(work, { ok: false, error }, false, true);
+  }
+
+  /** A run that ignored its signal for another time limit: its slot goes back, its lane stays closed. */
+  giveUpOn(work: Work): void {
+    if (!this.#running.delete(work)) return;
+    this.counters.stuck++;
+    this.#options.stuck(work, "stuck");
+    this.#checkQuiet();
+    this.pump();
+  }
+
+  get #staysHere(): boolean {
+    return this.#options.settings.ordered || this.#options.settings.broadcast;
+  }
+
+  #apply(work: Work, fate: Fate): void {
+    if (fate.kind === "hold") {
+      work.state = "pausing";
+      this.#leaving.delete(work);
+      this.#outage.hold(work);
+      return;
+    }
+    if (this.#outage.probed(work)) {
+      for (const held of this.#outage.end()) this.#ready.push(held);
+    }
+    work.state = "leaving";
+    this.#leaving.add(work);
+    this.#fates.apply(work, fate);
+  }
+
+  /** A wait between two runs here. */
+  #pause(work: Work, delayMs: number): void {
+    work.state = "pausing";
+    this.#leaving.delete(work);
+    work.cancelWait = this.#options.runtime.timer(delayMs, () => {
+      work.cancelWait = undefined;
+      work.state = "waiting";
+      this.#ready.push(work);
+      this.pump();
+    });
+  }
+
+  #accept(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void {
+    work.state = "leaving";
+    this.#leaving.add(work);
+    this.settler.accept(work, (result) => this.#gone(work, result === "lost" ? "lost" : fate, reason, error));
+    this.#next(work);
+  }
+
+  /** The broker has the settlement, or the message is lost. */
+  #gone(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void {
+    this.#leaving.delete(work);
+    if (fate === "lost" && !work.lost) this.counters.lost++;
+    this.#options.settled(work, fate, reason, error);
+    this.#leave(work);
+    this.#checkQuiet();
+    this.#options.room();
+  }
+
+  /** Opens the lane for the next one of the key. */
+  #next(work: Work): void {
+    const next = this.#lanes.leave(work);
+    if (!next) return;
+    this.#ready.push(next);
+    this.pump();
+  }
+
+  /** Out of the engine, whatever became of it. */
+  #leave(work: Work): void {
+    this.#forget(work);
+    this.#leaving.delete(work);
+    work.state = "gone";
+    work.unwrap?.({ ok: false, error: new SluiceError("LEASE_LOST", `sluice: message ${work.id} left before its fate`) });
+    this.#next(work);
+  }
+
+  #forget(work: Work): void {
+    if (!this.#held.delete(work.delivery)) return;
+    this.#bytes -= work.bytes;
+  }
+
+  /** A copy could not be stored: nothing new starts until one could. */
+  block(on: boolean): void {
+    this.#blockers += on ? 1 : -1;
+    if (!on) this.pump();
+  }
+
+  /** These stopped being ours: runs are aborted and never settled; the lane of a running one opens when its run ends. */
+  lose(deliveries: readonly Delivery[], reason: string): void {
+    for (const delivery of deliveries) {
+      const work = this.#held.get(delivery);
+      if (!work || work.lost) continue;
+      work.lost = true;
+      this.counters.lost++;
+      this.#forget(work);
+      work.context?.abort(
+        new SluiceError("LEASE_LOST", `sluice: message ${work.id} of topic "${work.topic.name}" went to another holder: ${reason}`),
+      );
+      if (work.state === "leaving") continue; // its move or settlement ends it
+      this.#options.settled(work, "lost", reason, undefined);
+      this.#outage.drop(work);
+      if (work.state !== "pausing") continue; // its run, its middleware or its turn in the lane ends it
+      work.cancelWait?.();
+      this.#leave(work);
+    }
+    this.#options.room();
+  }
+
+  /**
+   * Gives back everything that has not started, so that others can have it now; what waits between two runs too. `release`: ask
+   * the broker for it now, else the receiver's `close` does it.
+   */
+  giveBack(release: boolean): void {
+    const waiting = [...this.#held.values()].filter((work) => work.state === "waiting" || work.state === "pausing");
+    this.#ready.drain();
+    this.#outage.clear();
+    for (const work of waiting) {
+      work.lane = undefined;
+      this.#giveBackOne(work, release && !this.#staysHere);
+    }
+    this.#lanes.reset([...this.#running, ...this.#leaving]);
+    this.#checkQuiet();
+  }
+
+  #giveBackOne(work: Work, release: boolean): void {
+    work.cancelWait?.();
+    work.next = undefined;
+    if (release && work.failures > count(work.delivery.headers[wire.attempts])) {
+      work.state = "leaving";
+      this.#leaving.add(work);
+      return this.#fates.moveOn(work);
+    }
+    this.counters.returned++;
+    if (release) {
+      work.state = "leaving";
+      this.#leaving.add(work);
+      this.settler.release(work, "returned", (result) =>
+        this.#gone(work, result === "lost" ? "lost" : "returned", undefined, undefined),
+      );
+      return;
+    }
+    this.#options.settled(work, "returned", undefined, undefined);
+    work.lost = true;
+    this.#leave(work);
+  }
+
+  /** Aborts every handler that still runs. */
+  abortRunning(error: SluiceError): void {
+    for (const work of this.#running) work.context?.abort(error);
+  }
+
+  /** Resolves when no handler runs and nothing is being moved or settled. */
+  quiet(): Promise<void> {
+    if (this.#running.size === 0 && this.#leaving.size === 0) return Promise.resolve();
+    return new Promise((resolve) => void this.#quiet.push(resolve));
+  }
+
+  #checkQuiet(): void {
+    if (this.#running.size > 0 || this.#leaving.size > 0 || this.#quiet.length === 0) return;
+    const waiting = this.#quiet;
+    this.#quiet = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function timeLimit(work: Work, timeoutMs: number): SluiceError {
+  return new SluiceError(
+    "HANDLER_TIMEOUT",
+    `sluice: the handler of topic "${work.topic.name}" ran longer than ${timeoutMs} ms for message ${work.id}; ` +
+      `raise the subscription's timeout, or end the work when context.signal aborts`,
+  );
+}

@@ -1,0 +1,155 @@
+import type { Context } from "../context.ts";
+import { type Delivery, type Headers, emptyHeaders, wire } from "../driver/index.ts";
+import type { Duration } from "../duration.ts";
+import { SluiceError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Message } from "../message.ts";
+import {
+  type DeadLetterOutcome,
+  type DeferOutcome,
+  type DropOutcome,
+  type Outcome,
+  outcome,
+  type RetryOutcome,
+} from "../outcome.ts";
+import type { PublishOptions, Receipt } from "../publish/options.ts";
+import type { AnyTopic, Topic } from "../topic.ts";
+import { count, type Work } from "./work.ts";
+
+/** What a context needs from its subscription. */
+export interface ContextHost {
+  readonly timeoutMs: number;
+  readonly group: string;
+  readonly logger: Logger;
+  wallMs(): number;
+  monotonicMs(): number;
+  publish(topic: AnyTopic, payload: unknown, options: PublishOptions | undefined, cause: Context): Promise<Receipt>;
+}
+
+/** The one context of a delivered message in this process: middleware adds to it, every run sees it. */
+export class HandlerContext implements Context {
+  readonly #work: Work;
+  readonly #host: ContextHost;
+  #message: Message | undefined;
+  #controller: AbortController | undefined;
+  #aborted: SluiceError | undefined;
+  #log: Logger | undefined;
+  /** Outcomes made by the current run. */
+  made: Outcome | undefined = undefined;
+
+  constructor(work: Work, host: ContextHost) {
+    this.#work = work;
+    this.#host = host;
+  }
+
+  /** A fresh view per run: what a failed handler changed is not seen by the next. */
+  get message(): Message {
+    return (this.#message ??= messageOf(this.#work));
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted);
+    }
+    return this.#controller.signal;
+  }
+
+  get deadline(): Date | undefined {
+    const { timeoutMs } = this.#host;
+    if (!timeoutMs) return undefined;
+    return new Date(this.#host.wallMs() + this.#work.startedMs + timeoutMs - this.#host.monotonicMs());
+  }
+
+  get fence(): bigint | undefined {
+    return this.#work.delivery.fence;
+  }
+
+  get native(): unknown {
+    return this.#work.delivery.native;
+  }
+
+  get log(): Logger {
+    return (this.#log ??= bind(this.#host.logger, {
+      topic: this.#work.topic.name,
+      group: this.#host.group,
+      messageId: this.#work.id,
+    }));
+  }
+
+  publish<Input, Output>(target: Topic<Input, Output>, payload: Input, options?: PublishOptions): Promise<Receipt> {
+    return this.#host.publish(target, payload, options, this);
+  }
+
+  retry(options?: { readonly delay?: Duration; readonly reason?: string }): RetryOutcome {
+    return this.#make(outcome.retry(options));
+  }
+
+  defer(delay: Duration, reason?: string): DeferOutcome {
+    return this.#make(outcome.defer(delay, reason));
+  }
+
+  deadLetter(reason: string): DeadLetterOutcome {
+    return this.#make(outcome.deadLetter(reason));
+  }
+
+  drop(reason: string): DropOutcome {
+    return this.#make(outcome.drop(reason));
+  }
+
+  #make<O extends Outcome>(made: O): O {
+    this.made = made;
+    return made;
+  }
+
+  /** The delivery itself, for what runs inside the engine. */
+  get delivery(): Delivery {
+    return this.#work.delivery;
+  }
+
+  /** A new run begins. */
+  begin(): void {
+    this.#message = undefined;
+    this.made = undefined;
+    if (this.#controller?.signal.aborted) this.#controller = undefined;
+    this.#aborted = undefined;
+  }
+
+  abort(reason: SluiceError): void {
+    this.#aborted ??= reason;
+    this.#controller?.abort(reason);
+  }
+
+  /** The error of a run that made an outcome and did not return it. */
+  unused(returned: unknown): SluiceError | undefined {
+    if (this.made === undefined || returned === this.made) return undefined;
+    return new SluiceError(
+      "OUTCOME_UNUSED",
+      `sluice: the handler of topic "${this.#work.topic.name}" made the outcome "${this.made.kind}" and did not return it; ` +
+        `write: return context.${this.made.kind === "dead-letter" ? "deadLetter" : this.made.kind}(…)`,
+    );
+  }
+}
+
+function messageOf(work: Work): Message {
+  const { delivery } = work;
+  return {
+    topic: work.topic.name,
+    id: work.id,
+    key: delivery.key,
+    headers: Object.assign<Headers, Headers>(emptyHeaders(), delivery.headers),
+    time: delivery.time === undefined ? undefined : new Date(delivery.time),
+    attempt: work.attempt,
+    deliveries: delivery.deliveries,
+    redrives: count(delivery.headers[wire.redrives]),
+  };
+}
+
+function bind(logger: Logger, fixed: object): Logger {
+  return {
+    debug: (fields, message) => logger.debug({ ...fixed, ...fields }, message),
+    info: (fields, message) => logger.info({ ...fixed, ...fields }, message),
+    warn: (fields, message) => logger.warn({ ...fixed, ...fields }, message),
+    error: (fields, message) => logger.error({ ...fixed, ...fields }, message),
+  };
+}

@@ -1,0 +1,90 @@
+import { Backoff } from "../backoff.ts";
+import { type Destination, type Headers, type Runtime, type SendItem, wire } from "../driver/index.ts";
+import type { SluiceError } from "../errors.ts";
+import { count, type Work } from "./work.ts";
+
+/** Hands a copy to the bus's send queue; `then` gets `undefined` once the broker confirmed it. */
+export type SendCopy = (item: SendItem, then: (error: SluiceError | undefined) => void) => void;
+
+export interface MoverOptions {
+  readonly runtime: Runtime;
+  readonly send: SendCopy;
+  /** The broker can store the copy and accept the original in one step. */
+  readonly atomic: boolean;
+  /** A copy could not be stored: the message is held and tried again. Called at the first failure, and after success. */
+  blocked(on: boolean, error: SluiceError | undefined): void;
+}
+
+/**
+ * Moves messages to their group's own entry or dead letters: send the copy, wait for the confirmation, then accept the original.
+ * A crash in between duplicates, never loses. A copy that cannot be stored is tried again with back-off for as long as the
+ * message is ours: never lost, never dropped.
+ */
+export class Mover {
+  readonly #options: MoverOptions;
+
+  constructor(options: MoverOptions) {
+    this.#options = options;
+  }
+
+  /** `then` is called once: with `accepted` when the original is settled too, `stored` when it is still to accept, or `lost`. */
+  move(
+    work: Work,
+    to: Destination,
+    headers: Headers,
+    notBefore: number | undefined,
+    then: (state: "accepted" | "stored" | "lost") => void,
+  ): void {
+    const item = this.#copy(work, to, headers, notBefore);
+    const backoff = new Backoff(this.#options.runtime, 200, 30_000);
+    let blocked = false;
+    const attempt = () => {
+      if (work.lost) return finish("lost");
+      this.#store(work, item, (state, error) => {
+        if (state !== "failed") return finish(state);
+        if (!blocked) this.#options.blocked(true, error);
+        blocked = true;
+        this.#options.runtime.timer(backoff.next(), attempt);
+      });
+    };
+    const finish = (state: "accepted" | "stored" | "lost") => {
+      if (blocked) this.#options.blocked(false, undefined);
+      then(state);
+    };
+    attempt();
+  }
+
+  #copy(work: Work, to: Destination, headers: Headers, notBefore: number | undefined): SendItem {
+    const { delivery } = work;
+    const hop = count(delivery.headers[wire.hop]) + 1;
+    headers[wire.hop] = String(hop);
+    return {
+      to,
+      from: delivery,
+      ...(notBefore === undefined ? {} : { notBefore }),
+      record: {
+        id: work.id,
+        dedupId: `${work.id}/${hop}`,
+        key: delivery.key,
+        body: delivery.body,
+        headers,
+        time: delivery.time ?? this.#options.runtime.wallMs(),
+      },
+    };
+  }
+
+  #store(
+    work: Work,
+    item: SendItem,
+    then: (state: "accepted" | "stored" | "lost" | "failed", error?: SluiceError) => void,
+  ): void {
+    const { receiver } = work;
+    if (!this.#options.atomic || !receiver.commit) {
+      return this.#options.send(item, (error) => then(error ? "failed" : "stored", error));
+    }
+    receiver.commit([{ accept: [work.delivery], send: [item] }]).then(
+      ([result]) => then(result === "durable" ? "accepted" : result === "lost" ? "lost" : "failed"),
+      () => then("failed"),
+    );
+  }
+}

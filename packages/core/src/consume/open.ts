@@ -1,0 +1,265 @@
+import type { ConnectionKeeper } from "../connection-keeper.ts";
+import type { Context } from "../context.ts";
+import type { Declarations } from "../declarations.ts";
+import {
+  type Capabilities,
+  type Driver,
+  DriverError,
+  type GroupSource,
+  type Limits,
+  type Receiver,
+  type Runtime,
+  type Source,
+} from "../driver/index.ts";
+import { events, type SettledFate } from "../events.ts";
+import type { Logger } from "../logger.ts";
+import { compose, type Middleware } from "../middleware.ts";
+import type { Outcome } from "../outcome.ts";
+import type { PublishOptions, Receipt } from "../publish/options.ts";
+import type { AnyTopic } from "../topic.ts";
+import { decode } from "./decode.ts";
+import { Engine } from "./engine.ts";
+import type { ContextHost } from "./handler-context.ts";
+import { Intake } from "./intake.ts";
+import { Mover, type SendCopy } from "./mover.ts";
+import type { SubscribeOptions } from "./options.ts";
+import { Quarantine } from "./quarantine.ts";
+import type { Run } from "./runner.ts";
+import { type Settings, settingsOf } from "./settings.ts";
+import { Subscription } from "./subscription.ts";
+import { TimeLimits } from "./time-limits.ts";
+import type { Work } from "./work.ts";
+
+/** What every subscription needs of its bus. */
+export interface BusParts {
+  readonly driver: Driver;
+  readonly runtime: Runtime;
+  readonly keeper: ConnectionKeeper;
+  readonly declarations: Declarations;
+  readonly logger: Logger;
+  readonly middleware: Middleware;
+  readonly sendCopy: SendCopy;
+  publish(topic: AnyTopic, payload: unknown, options: PublishOptions | undefined, cause: Context): Promise<Receipt>;
+  /** A final word about a message, for spies. */
+  settled(work: Work, group: string, fate: SettledFate, reason: string | undefined): void;
+  opened(subscription: Subscription): void;
+  closed(subscription: Subscription): void;
+}
+
+/**
+ * Puts a subscription together and opens it: settings and capability checks first, before anything touches the broker.
+ * Resolves when it is live.
+ */
+export async function openSubscription(
+  bus: BusParts,
+  topics: readonly AnyTopic[],
+  options: SubscribeOptions,
+  run: Run,
+): Promise<Subscription> {
+  const settings = settingsOf(bus.driver, topics, options);
+  declare(bus.declarations, topics, settings);
+  const sources = sourcesOf(bus, topics, settings);
+  const middleware = {
+    delivery: [...(bus.middleware.delivery ?? []), ...(options.middleware?.delivery ?? [])],
+    attempt: [...(bus.middleware.attempt ?? []), ...(options.middleware?.attempt ?? [])],
+  };
+  const subscription: Subscription = assemble(bus, {
+    topics,
+    settings,
+    sources,
+    middleware,
+    run,
+    decode: (work) => decode(work.topic, work.delivery),
+  });
+  bus.opened(subscription);
+  await subscription.start();
+  options.signal?.addEventListener("abort", () => void subscription.drain(), { once: true });
+  if (options.signal?.aborted) void subscription.drain();
+  return subscription;
+}
+
+function declare(declarations: Declarations, topics: readonly AnyTopic[], settings: Settings): void {
+  for (const topic of topics) {
+    declarations.addTopic(topic);
+    if (settings.broadcast) continue;
+    const { name, start, deadLetter } = settings;
+    declarations.addGroup(topic, { name, start, retry: true, deadLetter });
+  }
+}
+
+function sourcesOf(bus: BusParts, topics: readonly AnyTopic[], settings: Settings): Source[] {
+  const { nativeFilter } = settings;
+  const filter = nativeFilter ? { filter: nativeFilter } : {};
+  const instance = bus.runtime.id();
+  return topics.map((topic): Source => {
+    if (settings.broadcast) return { topic: topic.name, broadcast: settings.name, instance, ...filter };
+    return { topic: topic.name, group: settings.name, start: settings.start, ...filter } satisfies GroupSource;
+  });
+}
+
+/** What is special about one subscription. */
+export interface Plan {
+  readonly topics: readonly AnyTopic[];
+  readonly settings: Settings;
+  readonly sources: readonly Source[];
+  readonly middleware: Required<Pick<Middleware, "delivery" | "attempt">>;
+  readonly run: Run;
+  readonly decode: (work: Work) => unknown;
+}
+
+/** Puts the parts of a subscription together; nothing touches the broker before `start`. */
+export function assemble(bus: BusParts, plan: Plan): Subscription {
+  const { runtime, keeper, driver } = bus;
+  const { settings, sources, topics, run } = plan;
+  const { delivery, attempt } = plan.middleware;
+  const capabilities = keeper.current?.capabilities ?? driver.capabilities;
+  const engine: Engine = new Engine({
+    runtime,
+    settings,
+    capabilities,
+    topics: new Map(topics.map((topic) => [topic.name, topic])),
+    settleBatch: keeper.current?.limits.settleBatch ?? 256,
+    mover: moverOf(bus, capabilities, (on) => engine.block(on)),
+    host: hostOf(bus, settings),
+    decode: plan.decode,
+    run: attempt.length > 0 ? wrapped(attempt, run) : run,
+    delivery: delivery.length > 0 ? wrappedDelivery(delivery) : undefined,
+    room: () => intake.wake(),
+    ...observers(bus, settings),
+  });
+  const intake: Intake = new Intake({
+    runtime,
+    engine,
+    window: settings.window,
+    windowBytes: settings.windowBytes,
+    open: (window) => openReceiver(bus, sources, settings, engine, window),
+    state: (state, error) => {
+      subscription.report(state, error);
+      events.state.publish({ system: driver.system, what: "subscription", name: settings.name, state, error });
+    },
+  });
+  const subscription: Subscription = new Subscription({
+    driver,
+    runtime,
+    keeper,
+    settings,
+    topics,
+    sources,
+    engine,
+    intake,
+    limits: new TimeLimits(runtime, engine, settings.timeoutMs),
+    chain: [...delivery.map(nameOf), "retry and dead letter", ...attempt.map(nameOf)],
+    canRelease: capabilities.release !== "absent",
+    closed: () => bus.closed(subscription),
+  });
+  return subscription;
+}
+
+function hostOf(bus: BusParts, settings: Settings): ContextHost {
+  return {
+    timeoutMs: settings.timeoutMs,
+    group: settings.name,
+    logger: bus.logger,
+    wallMs: () => bus.runtime.wallMs(),
+    monotonicMs: () => bus.runtime.monotonicMs(),
+    publish: (topic, payload, options, cause) => bus.publish(topic, payload, options, cause),
+  };
+}
+
+function moverOf(bus: BusParts, capabilities: Capabilities, block: (on: boolean) => void): Mover {
+  return new Mover({
+    runtime: bus.runtime,
+    send: bus.sendCopy,
+    atomic: capabilities.commit === "record",
+    blocked(on, error) {
+      if (on) bus.logger.warn({ error }, "a copy could not be stored; the subscription waits and tries again");
+      block(on);
+    },
+  });
+}
+
+function observers(bus: BusParts, settings: Settings): Pick<ConstructorParameters<typeof Engine>[0], "settled" | "failed" | "stuck"> {
+  const { system } = bus.driver;
+  const group = settings.name;
+  return {
+    settled(work, fate, reason, error) {
+      bus.settled(work, group, fate, reason);
+      if (!events.settled.hasSubscribers) return;
+      const { id, attempt, topic } = work;
+      events.settled.publish({ system, topic: topic.name, group, id, attempt, fate, reason, error });
+    },
+    failed(work, error, waitMs) {
+      if (!events.attemptFailed.hasSubscribers) return;
+      const { id, failures, topic } = work;
+      events.attemptFailed.publish({ system, topic: topic.name, group, id, attempt: failures, error, waitMs });
+    },
+    stuck(work, kind) {
+      if (kind === "stuck") bus.logger.error({ topic: work.topic.name, group, messageId: work.id }, "a handler never ended");
+      events.stuck.publish({ system, topic: work.topic.name, group, id: work.id, kind });
+    },
+  };
+}
+
+/** Topology first: a queue that was deleted while we ran is made again, or reported. */
+async function openReceiver(
+  bus: BusParts,
+  sources: readonly Source[],
+  settings: Settings,
+  engine: Engine,
+  window: number,
+): Promise<{ receiver: Receiver; limits: Limits; quarantine: Quarantine }> {
+  const connection = await bus.keeper.connection();
+  await bus.keeper.provision(connection);
+  try {
+    const receiver = await connection.receiver(sources, {
+      ordered: settings.ordered,
+      window,
+      windowBytes: settings.windowBytes,
+      lost: (deliveries, reason) => engine.lose(deliveries, reason),
+    });
+    return { receiver, limits: connection.limits, quarantine: new Quarantine(connection.capabilities) };
+  } catch (error) {
+    if (error instanceof DriverError && error.code === "NOT_FOUND") bus.keeper.forgetProvisioned();
+    throw error;
+  }
+}
+
+interface Attempt {
+  readonly payload: unknown;
+  readonly context: Context;
+}
+
+/** Attempt middleware around a handler, composed once per subscription; the payload rides along. */
+function wrapped(middleware: NonNullable<Middleware["attempt"]>, run: Run): Run {
+  const chain = compose<Attempt, void | Outcome>(
+    middleware.map((each) => named(each, (attempt: Attempt, next: Next) => each(attempt.context, next))),
+    ({ payload, context }) => run(payload, context) as void | Outcome,
+  );
+  return (payload, context) => chain({ payload, context });
+}
+
+type Next = () => Promise<void | Outcome>;
+
+interface Around {
+  readonly context: Context;
+  readonly inner: Next;
+}
+
+function wrappedDelivery(
+  middleware: NonNullable<Middleware["delivery"]>,
+): (context: Context, inner: Next) => Promise<void | Outcome> {
+  const chain = compose<Around, void | Outcome>(
+    middleware.map((each) => named(each, (around: Around, next: Next) => each(around.context, next))),
+    ({ inner }) => inner(),
+  );
+  return (context, inner) => chain({ context, inner });
+}
+
+/** The wrapper carries the middleware's name, for errors and stack traces. */
+function named<F extends object>(original: { readonly name: string }, wrapper: F): F {
+  return Object.defineProperty(wrapper, "name", { value: original.name });
+}
+
+function nameOf(middleware: { readonly name: string }): string {
+  return middleware.name || "(anonymous)";
+}

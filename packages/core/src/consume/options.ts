@@ -1,0 +1,73 @@
+import type { Filter, Start } from "../driver/index.ts";
+import type { Duration } from "../duration.ts";
+import type { AttemptMiddleware, DeliveryMiddleware } from "../middleware.ts";
+
+/** When and how often a failed message is tried again. Waits are drawn from 0 … min(maxDelay, firstDelay × factor^n): full jitter. */
+export interface RetryOptions {
+  /** Runs of the handler in all, the first included. @default 8; 6 with ordering */
+  readonly attempts?: number;
+  /** @default '100ms' */
+  readonly firstDelay?: Duration;
+  /** @default 4 */
+  readonly factor?: number;
+  /** @default '10m'; '30s' with ordering */
+  readonly maxDelay?: Duration;
+  /** Waits up to this stay in this process; longer ones go through the group's own entry. Ordered waits always stay. @default '2s' */
+  readonly inPlace?: Duration;
+}
+
+interface BaseSubscribeOptions {
+  /** Handlers that run at once. @default 16 */
+  readonly concurrency?: number;
+  /** Most messages held by this subscription: waiting, running and unsettled. @default max(256, 2 × concurrency) */
+  readonly window?: number;
+  /** The same in body bytes. @default 64 MiB */
+  readonly windowBytes?: number;
+  /** Time limit of one handler run. `0` = none. @default '5m' */
+  readonly timeout?: Duration;
+  /** Only messages whose headers match; others are accepted unseen. @default all */
+  readonly filter?: Filter;
+  /** Around the handling, after the bus's own. */
+  readonly middleware?: {
+    readonly delivery?: readonly DeliveryMiddleware[];
+    readonly attempt?: readonly AttemptMiddleware[];
+  };
+  /** Ends the subscription with a drain. */
+  readonly signal?: AbortSignal;
+}
+
+/** Consumers that share the work; durable. */
+export interface GroupOptions extends BaseSubscribeOptions {
+  readonly group: string;
+  readonly broadcast?: undefined;
+  /** Where a group begins that does not exist yet. @default 'now' */
+  readonly start?: Start;
+  readonly retry?: RetryOptions;
+  /** `false`: a message that used up its attempts is dropped, and counted. @default true */
+  readonly deadLetter?: boolean;
+}
+
+/** Every running instance gets every message sent while it is connected. Retries in place only; no dead letters. */
+export interface BroadcastOptions extends BaseSubscribeOptions {
+  /** A stable name: what this broadcast is for. */
+  readonly broadcast: string;
+  readonly group?: undefined;
+  readonly start?: undefined;
+  readonly retry?: Omit<RetryOptions, "inPlace">;
+  readonly deadLetter?: undefined;
+}
+
+export type SubscribeOptions = GroupOptions | BroadcastOptions;
+
+/** Options of `subscribeBatch`. */
+export type BatchOptions = GroupOptions & {
+  readonly batch?: {
+    /** Most messages of one call. @default 100 */
+    readonly size?: number;
+    /** How long an incomplete batch waits for more. @default '50ms' */
+    readonly wait?: Duration;
+  };
+};
+
+/** Options of the pull consumer: `concurrency` is how many deliveries are handed out unsettled at once. */
+export type ConsumerOptions = GroupOptions;

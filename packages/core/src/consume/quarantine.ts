@@ -1,0 +1,52 @@
+import type { Capabilities, Delivery } from "../driver/index.ts";
+
+/** Handed out this often, a message may be what kills the processes that hold it. */
+const suspectAt = 3;
+/** So many harmless ones in a row, and the quarantine is over. */
+const calmAfter = 32;
+
+/**
+ * Finds the message that kills its process. The broker's count is raised for everything that was held when a process died, so it
+ * accuses neighbours too: suspects are therefore run alone, with a window of one, and only the one that comes back from that is
+ * guilty. Where the broker also counts what is merely returned, the neighbours climb by one per restart and the guilty one by
+ * two, so the limit lies higher.
+ */
+export class Quarantine {
+  readonly #counted: boolean;
+  readonly #convictAt: number;
+  #calm = 0;
+  /** The receiver has a window of one. */
+  on = false;
+
+  constructor(capabilities: Capabilities) {
+    this.#counted = capabilities.deliveries !== "absent";
+    const { release } = capabilities;
+    this.#convictAt = release !== "absent" && release.counted ? 7 : 4;
+  }
+
+  suspects(deliveries: readonly Delivery[]): boolean {
+    if (!this.#counted) return false;
+    return deliveries.some((delivery) => (delivery.deliveries ?? 1) >= suspectAt);
+  }
+
+  /** Only while `on`: this one was alone when its process died. */
+  guilty(delivery: Delivery): boolean {
+    return (delivery.deliveries ?? 1) >= this.#convictAt;
+  }
+
+  /** Only while `on`: whether it may end, now that this one was taken. `undefined`: nothing is waiting. */
+  over(delivery: Delivery | undefined): boolean {
+    if (!delivery) return true;
+    this.#calm = this.suspects([delivery]) ? 0 : this.#calm + 1;
+    return this.#calm >= calmAfter;
+  }
+
+  enter(): void {
+    this.on = true;
+    this.#calm = 0;
+  }
+
+  leave(): void {
+    this.on = false;
+  }
+}

@@ -1,0 +1,76 @@
+import type { Receiver, SettleResult, Settlement } from "../driver/index.ts";
+import type { Work } from "./work.ts";
+
+interface Entry {
+  readonly work: Work;
+  readonly settlement: Settlement;
+  readonly then: (result: SettleResult) => void;
+}
+
+/**
+ * Settlements in the order in which they were decided, coalesced: what is decided in one turn, or while a call is under way,
+ * goes in one call. No promise per message.
+ */
+export class Settler {
+  readonly #limit: number;
+  #pending: Entry[] = [];
+  #busy = false;
+  #idle: (() => void)[] = [];
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  accept(work: Work, then: (result: SettleResult) => void): void {
+    this.#push({ work, settlement: { delivery: work.delivery, accept: true }, then });
+  }
+
+  release(work: Work, release: "returned" | "failed", then: (result: SettleResult) => void): void {
+    this.#push({ work, settlement: { delivery: work.delivery, accept: false, release }, then });
+  }
+
+  /** Resolves when nothing is pending or under way. */
+  idle(): Promise<void> {
+    if (!this.#busy) return Promise.resolve();
+    return new Promise((resolve) => void this.#idle.push(resolve));
+  }
+
+  #push(entry: Entry): void {
+    this.#pending.push(entry);
+    if (this.#busy) return;
+    this.#busy = true;
+    // A microtask later: everything that this turn decides joins the call.
+    void Promise.resolve().then(() => this.#run());
+  }
+
+  async #run(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const entries = this.#take();
+      const first = entries[0];
+      if (!first) break;
+      const results = await settle(first.work.receiver, entries);
+      for (const [index, entry] of entries.entries()) entry.then(results[index] ?? "lost");
+    }
+    this.#busy = false;
+    const waiting = this.#idle;
+    this.#idle = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  /** The longest run for one receiver, up to the limit. */
+  #take(): Entry[] {
+    const receiver = this.#pending[0]?.work.receiver;
+    let end = 0;
+    while (end < this.#limit && end < this.#pending.length && this.#pending[end]?.work.receiver === receiver) end++;
+    return this.#pending.splice(0, end);
+  }
+}
+
+async function settle(receiver: Receiver, entries: readonly Entry[]): Promise<readonly SettleResult[]> {
+  try {
+    return await receiver.settle(entries.map((entry) => entry.settlement));
+  } catch {
+    // A receiver that fails is finished: whatever it held comes again, so the settlements are lost, not the messages.
+    return entries.map(() => "lost");
+  }
+}

@@ -1,0 +1,63 @@
+import type { Delivery, Key, Receiver } from "../driver/index.ts";
+import { wire } from "../driver/index.ts";
+import type { AnyTopic } from "../topic.ts";
+import type { RunResult } from "./fate.ts";
+import type { HandlerContext } from "./handler-context.ts";
+
+/**
+ * One delivery inside the engine. `waiting`: in its lane or in the queue of what may run; `running`; `unwrapping`: the delivery
+ * middleware has the result; `pausing`: between two runs here; `leaving`: its fate is decided; `gone`: settled or lost.
+ */
+export type WorkState = "waiting" | "running" | "unwrapping" | "pausing" | "leaving" | "gone";
+
+export class Work {
+  readonly delivery: Delivery;
+  readonly receiver: Receiver;
+  readonly topic: AnyTopic;
+  readonly id: string;
+  /** Its lane, until it leaves it; `undefined` when any order will do. */
+  lane: string | undefined;
+  state: WorkState = "waiting";
+  /** The next one of the lane. */
+  next: Work | undefined = undefined;
+  /** Failed attempts of this group, in this process and before. */
+  failures: number;
+  /** Another holder has it, or will: never settled by us. */
+  lost = false;
+  /** Its time limit passed while it ran. */
+  overdue = false;
+  startedMs = 0;
+  context: HandlerContext | undefined = undefined;
+  /** Ends the wait between two runs. */
+  cancelWait: (() => void) | undefined = undefined;
+  /** Set while delivery middleware is around it: takes the result of the last run here. */
+  unwrap: ((result: RunResult) => void) | undefined = undefined;
+
+  /** `newId` names a foreign message that has no id: its copies keep that name. */
+  constructor(delivery: Delivery, receiver: Receiver, topic: AnyTopic, ordered: boolean, newId: () => string) {
+    this.delivery = delivery;
+    this.receiver = receiver;
+    this.topic = topic;
+    this.id = delivery.id ?? newId();
+    this.lane = ordered && delivery.key !== null ? laneName(topic.name, delivery.key) : undefined;
+    this.failures = count(delivery.headers[wire.attempts]);
+  }
+
+  /** Which run of the handler this is, or would be next, from 1. */
+  get attempt(): number {
+    return this.failures + 1;
+  }
+
+  get bytes(): number {
+    return this.delivery.body?.byteLength ?? 0;
+  }
+}
+
+function laneName(topic: string, key: Exclude<Key, null>): string {
+  return `${topic} ${typeof key === "string" ? key : Buffer.from(key).toString("latin1")}`;
+}
+
+/** A decimal header; anything else counts as 0. */
+export function count(text: string | undefined): number {
+  return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : 0;
+}

@@ -1,0 +1,88 @@
+import { type Delivery, emptyHeaders, type Headers, wire } from "./driver/index.ts";
+import type { DeadLetterReason } from "./consume/fate.ts";
+
+/** Names of the headers that a dead letter carries beside the original ones. */
+export const deadLetterHeaders = {
+  /** `permanent`, `invalid`, `exhausted`, `rejected`, `crash-suspect`, `expired`. */
+  reason: "dlq-reason",
+  errorType: "dlq-error-type",
+  errorMessage: "dlq-error-message",
+  attempts: "dlq-attempts",
+  failedAt: "dlq-failed-at",
+  firstFailedAt: "dlq-first-failed-at",
+  originalDestination: "dlq-original-destination",
+  originalShard: "dlq-original-shard",
+  originalMessageId: "dlq-original-message-id",
+  group: "dlq-consumer-group",
+  /** Every group that gave it up, newest last. */
+  chain: "dlq-chain",
+  originalTraceparent: "dlq-original-traceparent",
+} as const;
+
+export interface DeadLetterFacts {
+  readonly topic: string;
+  readonly group: string;
+  readonly reason: DeadLetterReason;
+  readonly detail: string;
+  readonly error: unknown;
+  readonly attempts: number;
+  readonly wallMs: number;
+}
+
+/** The original headers, unchanged, plus why, when and where. `dlq-original-*` and `dlq-first-failed-at` are written once. */
+export function toDeadLetter(delivery: Delivery, facts: DeadLetterFacts): Headers {
+  const names = deadLetterHeaders;
+  const failedAt = new Date(facts.wallMs).toISOString();
+  const headers = Object.assign<Headers, Headers>(emptyHeaders(), delivery.headers);
+  delete headers[wire.attempts];
+  headers[names.reason] = facts.reason;
+  headers[names.errorType] = cut(errorType(facts.error), 128);
+  headers[names.errorMessage] = cut(facts.detail, 512);
+  headers[names.attempts] = String(facts.attempts);
+  headers[names.failedAt] = failedAt;
+  headers[names.firstFailedAt] ??= failedAt;
+  headers[names.originalDestination] ??= facts.topic;
+  if (delivery.shard) headers[names.originalShard] ??= delivery.shard;
+  if (delivery.id !== undefined) headers[names.originalMessageId] ??= delivery.id;
+  if (headers["traceparent"] !== undefined) headers[names.originalTraceparent] ??= headers["traceparent"];
+  headers[names.group] = facts.group;
+  const chain = headers[names.chain];
+  const link = `${facts.topic}/${facts.group}`;
+  headers[names.chain] = cut(chain === undefined ? link : `${chain},${link}`, 1024);
+  return headers;
+}
+
+/** Headers of a dead letter that goes back to its group: a fresh start that remembers where it died first. */
+export function fromDeadLetter(headers: Headers, redrives: number): Headers {
+  const names = deadLetterHeaders;
+  const fresh = Object.assign<Headers, Headers>(emptyHeaders(), headers);
+  for (const name of [names.reason, names.errorType, names.errorMessage, names.attempts, names.failedAt, names.group]) {
+    delete fresh[name];
+  }
+  delete fresh[wire.attempts];
+  delete fresh[wire.expiresAt];
+  fresh[wire.redrives] = String(redrives);
+  return fresh;
+}
+
+function errorType(error: unknown): string {
+  if (error instanceof Error) return error.name;
+  return error === undefined ? "none" : typeof error;
+}
+
+const encoder = new TextEncoder();
+
+/** At most that many UTF-8 bytes, cut between code points; line breaks become spaces (some brokers refuse them). */
+function cut(text: string, bytes: number): string {
+  // oxlint-disable-next-line no-control-regex
+  const line = text.replaceAll(/[\u0000-\u001f\u007f]+/g, " ");
+  if (encoder.encode(line).length <= bytes) return line;
+  let kept = "";
+  let size = 0;
+  for (const point of line) {
+    size += encoder.encode(point).length;
+    if (size > bytes) break;
+    kept += point;
+  }
+  return kept;
+}

@@ -1,0 +1,203 @@
+import type { ConnectionKeeper } from "./connection-keeper.ts";
+import { deadLetterHeaders, fromDeadLetter } from "./dead-letter-headers.ts";
+import { fromDriver } from "./driver-failure.ts";
+import {
+  type Bytes,
+  type DeadLetterSource,
+  type Delivery,
+  type Destination,
+  emptyHeaders,
+  type Headers,
+  type Key,
+  type Receiver,
+  type Runtime,
+  wire,
+} from "./driver/index.ts";
+import { SluiceError } from "./errors.ts";
+import { count } from "./consume/work.ts";
+import type { SendCopy } from "./consume/mover.ts";
+
+/** A message that a group gave up, with the reason. */
+export interface DeadLetter {
+  readonly id: string | undefined;
+  readonly key: Key;
+  readonly body: Bytes | null;
+  readonly headers: Readonly<Headers>;
+  readonly time: Date | undefined;
+  /** `permanent`, `invalid`, `exhausted`, `rejected`, `crash-suspect`, `expired`, or what another tool wrote. */
+  readonly reason: string;
+  readonly errorType: string;
+  readonly errorMessage: string;
+  readonly attempts: number;
+  readonly failedAt: Date | undefined;
+  readonly redrives: number;
+}
+
+export interface DeadLetterSelection {
+  /** Only those for which it answers true. @default all */
+  readonly filter?: (letter: DeadLetter) => boolean;
+  /** At most so many. @default no bound */
+  readonly max?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface RedriveReport {
+  /** Put back to the group that gave them up. */
+  readonly redriven: number;
+  /** Did not match the filter; still dead letters. */
+  readonly kept: number;
+}
+
+export interface DiscardReport {
+  readonly discarded: number;
+  readonly kept: number;
+}
+
+export interface DeadLettersParts {
+  readonly driver: string;
+  readonly runtime: Runtime;
+  readonly keeper: ConnectionKeeper;
+  readonly sendCopy: SendCopy;
+  readonly source: DeadLetterSource;
+}
+
+const window = 256;
+
+/** The dead letters of one group of a topic. Made by `bus.deadLetters(topic, { group })`. */
+export class DeadLetters {
+  readonly #parts: DeadLettersParts;
+
+  /** @internal */
+  constructor(parts: DeadLettersParts) {
+    this.#parts = parts;
+  }
+
+  /** How many there are; `undefined` where the broker cannot tell. */
+  async count(signal: AbortSignal = new AbortController().signal): Promise<number | undefined> {
+    const connection = await this.#parts.keeper.connection();
+    try {
+      return (await connection.backlog(this.#parts.source, signal)).ready;
+    } catch (error) {
+      throw fromDriver(error);
+    }
+  }
+
+  /**
+   * Reads some without taking them. `next` is the cursor of the next page; `undefined` = that was the last.
+   * @throws SluiceError `UNSUPPORTED` where the broker cannot look without taking
+   */
+  async list(
+    options: { readonly max?: number; readonly after?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: string | undefined }> {
+    const connection = await this.#parts.keeper.connection();
+    if (!connection.browse) {
+      throw new SluiceError("UNSUPPORTED", `${this.#parts.driver}: dead letters cannot be listed on this broker; use count and redrive`);
+    }
+    const signal = options.signal ?? new AbortController().signal;
+    try {
+      const page = await connection.browse(this.#parts.source, options.after, options.max ?? 100, signal);
+      return { letters: page.deliveries.map(toLetter), next: page.next };
+    } catch (error) {
+      throw fromDriver(error);
+    }
+  }
+
+  /**
+   * Puts them back to the group that gave them up, and to no other: a fresh start with the first attempt. Takes those that are
+   * there now; what dies again meanwhile waits for the next call. A crash in between duplicates, never loses.
+   */
+  async redrive(selection: DeadLetterSelection = {}): Promise<RedriveReport> {
+    const { topic, group } = this.#parts.source;
+    const { taken, kept } = await this.#each(selection, (letter, headers) => {
+      return { to: { topic, group }, headers: fromDeadLetter(headers, letter.redrives + 1) };
+    });
+    return { redriven: taken, kept };
+  }
+
+  /** Deletes them for good. */
+  async discard(selection: DeadLetterSelection = {}): Promise<DiscardReport> {
+    const { taken, kept } = await this.#each(selection, () => undefined);
+    return { discarded: taken, kept };
+  }
+
+  async #each(
+    selection: DeadLetterSelection,
+    target: (letter: DeadLetter, headers: Headers) => { to: Destination; headers: Headers } | undefined,
+  ): Promise<{ taken: number; kept: number }> {
+    const receiver = await this.#open();
+    const signal = selection.signal ?? new AbortController().signal;
+    const { filter = () => true, max = Number.POSITIVE_INFINITY } = selection;
+    let taken = 0;
+    let kept = 0;
+    try {
+      while (taken < max && !signal.aborted) {
+        const deliveries = await receiver.receive(Math.min(window, max - taken), signal);
+        if (!deliveries) break;
+        const results = await Promise.all(
+          deliveries.map(async (delivery) => {
+            const letter = toLetter(delivery);
+            const matched = filter(letter);
+            // n.b. One that does not match goes to the end: a log cannot take from the middle, a queue would hand it out again.
+            const next = matched ? target(letter, delivery.headers) : { to: this.#parts.source, headers: delivery.headers };
+            if (next) await this.#copy(delivery, next.to, next.headers);
+            return matched;
+          }),
+        );
+        await receiver.settle(deliveries.map((delivery) => ({ delivery, accept: true })));
+        taken += results.filter(Boolean).length;
+        kept += results.filter((matched) => !matched).length;
+      }
+      await receiver.flush(signal);
+    } catch (error) {
+      throw fromDriver(error);
+    } finally {
+      await receiver.close(signal).catch(() => undefined);
+    }
+    return { taken, kept };
+  }
+
+  async #open(): Promise<Receiver> {
+    const connection = await this.#parts.keeper.connection();
+    try {
+      return await connection.receiver([this.#parts.source], {
+        ordered: false,
+        window,
+        windowBytes: 64 * 1024 * 1024,
+        // Lost ones are handed out again later: the copy that was sent is a duplicate then.
+        lost: () => undefined,
+      });
+    } catch (error) {
+      throw fromDriver(error);
+    }
+  }
+
+  #copy(delivery: Delivery, to: Destination, headers: Headers): Promise<void> {
+    const hop = count(delivery.headers[wire.hop]) + 1;
+    const id = delivery.id ?? this.#parts.runtime.id();
+    const copy = Object.assign<Headers, Headers>(emptyHeaders(), headers);
+    copy[wire.hop] = String(hop);
+    const time = delivery.time ?? this.#parts.runtime.wallMs();
+    const record = { id, dedupId: `${id}/${hop}`, key: delivery.key, body: delivery.body, headers: copy, time };
+    return new Promise((resolve, reject) => {
+      this.#parts.sendCopy({ to, record, from: delivery }, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+}
+
+function toLetter(delivery: Delivery): DeadLetter {
+  const { headers } = delivery;
+  const failedAt = headers[deadLetterHeaders.failedAt];
+  return {
+    id: delivery.id,
+    key: delivery.key,
+    body: delivery.body,
+    headers,
+    time: delivery.time === undefined ? undefined : new Date(delivery.time),
+    reason: headers[deadLetterHeaders.reason] ?? "unknown",
+    errorType: headers[deadLetterHeaders.errorType] ?? "",
+    errorMessage: headers[deadLetterHeaders.errorMessage] ?? "",
+    attempts: count(headers[deadLetterHeaders.attempts]),
+    failedAt: failedAt === undefined ? undefined : new Date(failedAt),
+    redrives: count(headers[wire.redrives]),
+  };
+}

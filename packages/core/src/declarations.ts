@@ -1,0 +1,71 @@
+import type { Declaration, DeclaredGroup, DeclaredTopic } from "./driver/index.ts";
+import { SluiceError } from "./errors.ts";
+import type { AnyTopic } from "./topic.ts";
+
+interface Entry {
+  readonly topic: AnyTopic;
+  delays: boolean;
+  readonly groups: Map<string, DeclaredGroup>;
+}
+
+/** What a bus uses: every topic and group that it published to or subscribed to. */
+export class Declarations {
+  readonly #entries = new Map<string, Entry>();
+
+  /**
+   * @throws SluiceError `CONFIG` when another topic value of that name says otherwise about order or shards
+   */
+  addTopic(topic: AnyTopic, delays = false): void {
+    const known = this.#entries.get(topic.name);
+    if (known) {
+      if (known.topic.ordering !== topic.ordering || known.topic.shards !== topic.shards) {
+        throw new SluiceError(
+          "CONFIG",
+          `sluice: topic "${topic.name}" is declared twice: ordering '${known.topic.ordering}' with ${known.topic.shards} shards, ` +
+            `and '${topic.ordering}' with ${topic.shards}; import one topic value on both sides`,
+        );
+      }
+      known.delays ||= delays;
+    } else this.#entries.set(topic.name, { topic, delays, groups: new Map() });
+    for (const group of topic.groups) {
+      this.addGroup(topic, { name: group, start: "now", retry: true, deadLetter: true });
+    }
+  }
+
+  addGroup(topic: AnyTopic, group: DeclaredGroup): void {
+    const entry = this.#entries.get(topic.name);
+    if (!entry) {
+      this.addTopic(topic);
+      return this.addGroup(topic, group);
+    }
+    const known = entry.groups.get(group.name);
+    entry.delays ||= group.retry;
+    entry.groups.set(group.name, {
+      name: group.name,
+      start: group.start,
+      retry: group.retry || known?.retry === true,
+      deadLetter: group.deadLetter || known?.deadLetter === true,
+    });
+  }
+
+  has(topic: AnyTopic): boolean {
+    return this.#entries.get(topic.name)?.topic === topic;
+  }
+
+  get anyDelays(): boolean {
+    return [...this.#entries.values()].some((entry) => entry.delays);
+  }
+
+  snapshot(): Declaration {
+    const topics = [...this.#entries.values()].map(
+      ({ topic, delays, groups }): DeclaredTopic => ({
+        name: topic.name,
+        ordered: topic.ordering === "key",
+        shards: topic.shards,
+        delays,
+        groups: [...groups.values()],
+      }),
+    );
+    return { topics };
+  }
+}

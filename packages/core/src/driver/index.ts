@@ -1,0 +1,45 @@
+export type { Capabilities, DelaySupport, Limits, Support } from "./capabilities.ts";
+export type {
+  Backlog,
+  ConnectContext,
+  Connection,
+  Driver,
+  DriverEvent,
+  LostReason,
+  Receiver,
+  ReceiverOptions,
+  Sender,
+} from "./driver.ts";
+export { DriverError } from "./driver-error.ts";
+export type { DriverErrorCode } from "./driver-error.ts";
+export { emptyHeaders } from "./record.ts";
+export type {
+  BroadcastSource,
+  Bytes,
+  DeadLetterSource,
+  Delivery,
+  Destination,
+  Filter,
+  GroupSource,
+  Headers,
+  Key,
+  OutgoingRecord,
+  SendItem,
+  SendResult,
+  SettleResult,
+  Settlement,
+  Source,
+  Start,
+  Unit,
+} from "./record.ts";
+export { sleep } from "./runtime.ts";
+export type { Runtime } from "./runtime.ts";
+export type {
+  Declaration,
+  DeclaredGroup,
+  DeclaredTopic,
+  Finding,
+  ProvisionMode,
+  Resource,
+} from "./topology.ts";
+export { reservedHeaderPrefix, wire } from "./wire.ts";

@@ -1,0 +1,44 @@
+export { Bus, connect } from "./bus.ts";
+export type { EventOf } from "./bus.ts";
+export { bytes, json, text } from "./codec.ts";
+export type { Codec } from "./codec.ts";
+export type { BatchHandler, BatchItem } from "./consume/batch.ts";
+export { Consumer, Delivered } from "./consume/consumer.ts";
+export type { Counters } from "./consume/counters.ts";
+export type { BatchOptions, BroadcastOptions, ConsumerOptions, GroupOptions, RetryOptions, SubscribeOptions } from "./consume/options.ts";
+export { Subscription } from "./consume/subscription.ts";
+export type { DrainOptions, Event, SubscriptionHealth } from "./consume/subscription.ts";
+export type { Context, Handler } from "./context.ts";
+export { deadLetterHeaders } from "./dead-letter-headers.ts";
+export { DeadLetters } from "./dead-letters.ts";
+export type { DeadLetter, DeadLetterSelection, DiscardReport, RedriveReport } from "./dead-letters.ts";
+export { milliseconds } from "./duration.ts";
+export type { Duration } from "./duration.ts";
+export { isSluiceError, PermanentError, SluiceError, UnavailableError } from "./errors.ts";
+export type { ErrorCode, Issue, SluiceErrorOptions } from "./errors.ts";
+export { events } from "./events.ts";
+export type {
+  AttemptFailedEvent,
+  BrokerEvent,
+  EventChannel,
+  PublishedEvent,
+  PublishFailedEvent,
+  SettledEvent,
+  SettledFate,
+  StateEvent,
+  StuckEvent,
+} from "./events.ts";
+export type { Health } from "./health.ts";
+export type { Logger } from "./logger.ts";
+export type { Message } from "./message.ts";
+export type { AttemptMiddleware, DeliveryMiddleware, Draft, Middleware, PublishMiddleware } from "./middleware.ts";
+export { nodeRuntime } from "./node-runtime.ts";
+export type { ConnectOptions, RunOptions } from "./options.ts";
+export { outcome } from "./outcome.ts";
+export type { DeadLetterOutcome, DeferOutcome, DropOutcome, Outcome, RetryOutcome } from "./outcome.ts";
+export type { BatchEntry, BatchResult, PublishOptions, Receipt, SendBatchOptions, Unsupported } from "./publish/options.ts";
+export { Producer } from "./publish/producer.ts";
+export type { StandardSchema } from "./schema.ts";
+export type { Settled, SettledMatch } from "./spies.ts";
+export { topic } from "./topic.ts";
+export type { AnyTopic, InputOf, OutputOf, Topic, TopicOptions } from "./topic.ts";

@@ -1,0 +1,52 @@
+import type { Context } from "./context.ts";
+import type { Headers, Key } from "./driver/index.ts";
+import type { Outcome } from "./outcome.ts";
+import type { Topic } from "./topic.ts";
+
+/** A message on its way out; a publish middleware may change headers and key before `next`. */
+export interface Draft {
+  readonly topic: Topic;
+  readonly id: string;
+  key: Key;
+  readonly headers: Headers;
+  readonly payload: unknown;
+  /** The delivery whose handler publishes through `context.publish`. */
+  readonly cause: Context | undefined;
+}
+
+/** Around one publish: resolves when the broker confirmed, rejects with the publish's error. */
+export type PublishMiddleware = (draft: Draft, next: () => Promise<void>) => Promise<void>;
+
+/** Around all attempts of one delivered message in this process: trace, deduplicate. Returning without `next` = done. */
+export type DeliveryMiddleware = (context: Context, next: () => Promise<void | Outcome>) => Promise<void | Outcome>;
+
+/** Around one run of the handler: time-out, transaction. */
+export type AttemptMiddleware = (context: Context, next: () => Promise<void | Outcome>) => Promise<void | Outcome>;
+
+/** The three scopes, outermost first. */
+export interface Middleware {
+  readonly publish?: readonly PublishMiddleware[];
+  readonly delivery?: readonly DeliveryMiddleware[];
+  readonly attempt?: readonly AttemptMiddleware[];
+}
+
+/**
+ * One function out of many, outermost first.
+ * @throws the chain rejects when a middleware calls `next` twice
+ */
+export function compose<Subject, Result>(
+  middleware: readonly ((subject: Subject, next: () => Promise<Result>) => Promise<Result>)[],
+  last: (subject: Subject) => Result | Promise<Result>,
+): (subject: Subject) => Promise<Result> {
+  return middleware.reduceRight<(subject: Subject) => Promise<Result>>(
+    (next, current) => (subject) => {
+      let called = false;
+      return current(subject, async () => {
+        if (called) throw new Error(`middleware ${current.name || "(anonymous)"} called next() twice`);
+        called = true;
+        return next(subject);
+      });
+    },
+    async (subject) => last(subject),
+  );
+}

@@ -1,0 +1,217 @@
+import type { Capabilities, SendItem } from "../driver/index.ts";
+import { type Duration, milliseconds } from "../duration.ts";
+import { SluiceError } from "../errors.ts";
+import { events } from "../events.ts";
+import { compose, type Draft, type PublishMiddleware } from "../middleware.ts";
+import type { Topic } from "../topic.ts";
+import type { QueueResult } from "./entry.ts";
+import type { BatchEntry, BatchResult, PublishOptions, Receipt, SendBatchOptions } from "./options.ts";
+import { draft, type RecordPort, toItem, withOutcome } from "./record.ts";
+import type { SendQueue } from "./send-queue.ts";
+
+/** What a producer needs of the bus. */
+export interface ProducerPort extends RecordPort {
+  /** The driver's `system`, for events. */
+  readonly system: string;
+  readonly queue: Pick<SendQueue, "enqueue">;
+  readonly middleware: readonly PublishMiddleware[];
+  /** The bus's `publish.deadline`. */
+  readonly deadlineMs: number;
+  /** Makes sure that the topic exists on the broker; `undefined` once it does. `delayed`: it needs its waiting place. */
+  prepare?(topic: Topic, delayed: boolean): Promise<void> | undefined;
+}
+
+/** One message on its way: what the two ends of the middleware chain share. */
+interface Publishing {
+  readonly message: Draft;
+  readonly options: PublishOptions;
+  readonly deadlineMs: number;
+  receipt: Receipt | undefined;
+}
+
+/** Publishes to one topic. Keep it: `bus.publish` looks it up each time. */
+export class Producer<Input = unknown, Output = Input, C extends Capabilities = Capabilities> {
+  readonly topic: Topic<Input, Output>;
+  readonly #port: ProducerPort;
+  readonly #anyTopic: Topic;
+  /** Undefined without middleware: nothing is wrapped then. */
+  readonly #chain: ((publishing: Publishing) => Promise<void>) | undefined;
+  /** The last one that had to wait for its schema or its topic: later ones go behind it, so that calls keep their order. */
+  #last: Promise<unknown> | undefined;
+
+  constructor(topic: Topic<Input, Output>, port: ProducerPort) {
+    this.topic = topic;
+    this.#port = port;
+    // The bus and its events handle topics of any type; nothing reads a payload through this.
+    this.#anyTopic = topic as unknown as Topic;
+    if (port.middleware.length > 0) this.#chain = this.#compose(port.middleware);
+  }
+
+  /**
+   * Publishes one message; resolves on the broker's confirmation.
+   *
+   * @throws SluiceError with `outcome`: `not-stored` is certain, `unknown` may be stored. `INVALID_PAYLOAD`, `INVALID_MESSAGE`,
+   * `TOO_LARGE`, `UNSUPPORTED`, `CONFIG` before anything is sent; `UNROUTABLE` when nobody keeps it; `TIMEOUT`, `UNAVAILABLE`,
+   * `REFUSED` or `BACKPRESSURE` at the deadline; `ABORTED` by the signal; `CLOSED`; `UNAUTHORIZED`, `FORBIDDEN`, `NOT_FOUND` and
+   * others as the broker answers.
+   */
+  send(payload: Input, options?: PublishOptions<C>): Promise<Receipt> {
+    // The conditional options only forbid; what is left is a subset of all options.
+    return this.publish(payload, (options ?? {}) as PublishOptions);
+  }
+
+  /**
+   * Publishes many messages, each on its own: one that fails does not hold up the others. Results come in the order of the entries.
+   * @throws SluiceError `CONFIG` when the call itself is wrong
+   */
+  async sendBatch(
+    entries: readonly BatchEntry<Input, C>[],
+    options: SendBatchOptions = {},
+  ): Promise<readonly BatchResult[]> {
+    if (!Array.isArray(entries)) {
+      throw withOutcome(new SluiceError("CONFIG", `sluice: sendBatch takes an array of { payload, options }`));
+    }
+    // A wrong deadline is a fault of the call, not of each message.
+    this.#dueAt(options.deadline);
+    return Promise.all(
+      entries.map((entry: BatchEntry<Input, C>) =>
+        this.publish(entry.payload, { ...(entry.options as PublishOptions), ...options }).then(
+          (receipt): BatchResult => ({ status: "sent", receipt }),
+          (error: unknown): BatchResult => ({ status: "failed", error: withOutcome(error) }),
+        ),
+      ),
+    );
+  }
+
+  /** `send` for the bus: with the delivery whose handler publishes, if any. */
+  publish(payload: Input, options: PublishOptions, cause?: Draft["cause"]): Promise<Receipt> {
+    const { id = this.#port.runtime.id() } = options;
+    const receipt = this.#publish(id, payload, options, cause);
+    if (events.published.hasSubscribers || events.publishFailed.hasSubscribers) this.#tell(id, receipt);
+    return receipt;
+  }
+
+  #publish(id: string, payload: Input, options: PublishOptions, cause: Draft["cause"]): Promise<Receipt> {
+    try {
+      const deadlineMs = this.#dueAt(options.deadline);
+      const message = draft(this.topic, id, payload, options, this.#port, cause);
+      const delayed = options.delay !== undefined || options.deliverAt !== undefined;
+      const prepared = this.#port.prepare?.(this.#anyTopic, delayed);
+      if (prepared === undefined && this.#last === undefined && !(message instanceof Promise)) {
+        return this.#start({ message, options, deadlineMs, receipt: undefined });
+      }
+      return this.#startLater(id, Promise.all([message, prepared, this.#last]), options, deadlineMs);
+    } catch (error) {
+      return Promise.reject(withOutcome(error));
+    }
+  }
+
+  /** Starts when the schema, the topic and the calls before it are ready; gives up at the deadline, or by the signal. */
+  #startLater(
+    id: string,
+    ready: Promise<[Draft, ...unknown[]]>,
+    options: PublishOptions,
+    deadlineMs: number,
+  ): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      let over = false;
+      const stop = this.#whenOver(deadlineMs, options.signal, (code) => {
+        over = true;
+        const text = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}" ended before the topic was ready`;
+        reject(new SluiceError(code, text, { outcome: "not-stored", cause: options.signal?.reason }));
+      });
+      const turn = ready
+        .then(([message]) => {
+          if (!over) resolve(this.#start({ message, options, deadlineMs, receipt: undefined }));
+        })
+        .catch((error: unknown) => reject(withOutcome(error)))
+        .finally(() => {
+          stop();
+          if (this.#last === turn) this.#last = undefined;
+        });
+      this.#last = turn;
+    });
+  }
+
+  #whenOver(
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+    run: (code: "TIMEOUT" | "ABORTED") => void,
+  ): () => void {
+    const { runtime } = this.#port;
+    const abort = () => run("ABORTED");
+    const cancel = runtime.timer(Math.max(0, deadlineMs - runtime.monotonicMs()), () => run("TIMEOUT"));
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort, { once: true });
+    return () => {
+      cancel();
+      signal?.removeEventListener("abort", abort);
+    };
+  }
+
+  #start(publishing: Publishing): Promise<Receipt> {
+    const { message } = publishing;
+    if (!this.#chain) return this.#enqueue(toItem(message, publishing.options, this.#port), publishing);
+    return this.#chain(publishing).then(() => {
+      if (publishing.receipt) return publishing.receipt;
+      const text = `${this.#port.driver}: message ${message.id} to "${this.topic.name}" was not sent: a middleware did not call next()`;
+      throw new SluiceError("ABORTED", text, { outcome: "not-stored" });
+    });
+  }
+
+  #compose(middleware: readonly PublishMiddleware[]): (publishing: Publishing) => Promise<void> {
+    const onPublishing = middleware.map((each) => {
+      const wrapped = (publishing: Publishing, next: () => Promise<void>) => each(publishing.message, next);
+      return Object.defineProperty(wrapped, "name", { value: each.name });
+    });
+    return compose<Publishing, void>(onPublishing, async (publishing) => {
+      const item = toItem(publishing.message, publishing.options, this.#port);
+      publishing.receipt = await this.#enqueue(item, publishing);
+    });
+  }
+
+  #enqueue(item: SendItem, { options, deadlineMs }: Publishing): Promise<Receipt> {
+    const { key } = item.record;
+    return new Promise((resolve, reject) => {
+      this.#port.queue.enqueue(item, {
+        orderedKey: this.topic.ordering === "key" && key !== null ? laneOf(key) : undefined,
+        deadlineMs,
+        signal: options.signal,
+        onSettled: (result) => this.#settled(item.record.id, result, resolve, reject),
+      });
+    });
+  }
+
+  #settled(
+    id: string,
+    result: QueueResult,
+    resolve: (receipt: Receipt) => void,
+    reject: (error: SluiceError) => void,
+  ): void {
+    if (result.outcome === "stored") resolve({ id, routed: true, native: result.native });
+    else if (result.outcome === "unroutable" && this.topic.unrouted === "allow") {
+      resolve({ id, routed: false, native: undefined });
+    } else reject(result.error);
+  }
+
+  #tell(id: string, receipt: Promise<Receipt>): void {
+    const { system } = this.#port;
+    const topic = this.topic.name;
+    receipt.then(
+      ({ routed }) => events.published.publish({ system, topic, id, routed }),
+      (error: unknown) => events.publishFailed.publish({ system, topic, id, error: withOutcome(error) }),
+    );
+  }
+
+  #dueAt(deadline: Duration | undefined): number {
+    const { runtime, deadlineMs } = this.#port;
+    if (deadline === undefined) return runtime.monotonicMs() + deadlineMs;
+    const ms = milliseconds(deadline, "deadline of a publish");
+    return runtime.monotonicMs() + ms;
+  }
+}
+
+/** One lane per key, whether it is text or bytes. */
+function laneOf(key: string | Uint8Array): string {
+  return typeof key === "string" ? key : `\n${Buffer.from(key).toString("base64")}`;
+}

@@ -1,0 +1,135 @@
+import type { Bytes } from "@sluice/core/driver";
+
+/**
+ * What this adapter needs of a Kafka client library, in the adapter's own words. `src/kafkajs/` fills it; offsets, lanes,
+ * hand-over and recovery know only this file, so another engine can take kafkajs' place.
+ */
+export interface KafkaClient {
+  /** The client library's own object. */
+  readonly native: unknown;
+  readonly server: string;
+  readonly admin: AdminClient;
+  producer(): Promise<ProducerClient>;
+  consumer(settings: ConsumerSettings, events: ConsumerEvents): ConsumerClient;
+  close(graceMs: number): Promise<void>;
+}
+
+/** A header value as Kafka has it: bytes, null, or several under one name. */
+export type ClientHeader = Bytes | string | null | undefined;
+
+/** A record as it was read. `offset` and `timestamp` are decimal strings, because they are 64-bit. */
+export interface ClientRecord {
+  readonly offset: string;
+  readonly timestamp: string;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers?: Readonly<Record<string, ClientHeader | readonly ClientHeader[]>>;
+}
+
+/** A record to be written. The partition is fixed here, never by the client. */
+export interface ClientMessage {
+  readonly partition: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly timestamp: string;
+  readonly headers: Record<string, string | Buffer | (string | Buffer)[]>;
+}
+
+export interface TopicMessages {
+  readonly topic: string;
+  readonly messages: readonly ClientMessage[];
+}
+
+export interface AdminClient {
+  /** Number of partitions, or `undefined` when the topic does not exist. */
+  partitions(topic: string): Promise<number | undefined>;
+  /** Dynamic and default configuration of a topic by name. */
+  settings(topic: string): Promise<ReadonlyMap<string, string>>;
+  /** False when it exists already. Resolves when every partition has a leader. */
+  createTopic(topic: NewTopic): Promise<boolean>;
+  /** First and next offset of every partition (up to the last stable one). */
+  ends(topic: string): Promise<ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
+  committed(groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]>;
+  /** Reads without any group: records of one partition from an offset on, and where to go on. */
+  read(topic: string, partition: number, from: number): Promise<PartitionRead>;
+  ping(): Promise<void>;
+}
+
+export interface NewTopic {
+  readonly name: string;
+  readonly partitions: number;
+  /** −1: the broker's default. */
+  readonly replicationFactor: number;
+  readonly config: Readonly<Record<string, string>>;
+}
+
+export interface CommittedOffset {
+  readonly topic: string;
+  readonly partition: number;
+  /** `undefined`: nothing committed. */
+  readonly offset: number | undefined;
+  readonly metadata: string;
+}
+
+export interface PartitionRead {
+  readonly records: readonly ClientRecord[];
+  readonly next: number;
+}
+
+export interface ProducerClient {
+  /** How many produce requests have left the process: unchanged over a failed send = nothing was sent. */
+  readonly requestsWritten: number;
+  /** One outstanding call. After a rejection the producer must never be used again. */
+  send(batch: readonly TopicMessages[]): Promise<void>;
+  /** Gives up at once: closes sockets, ends retries. */
+  dispose(): void;
+  close(graceMs: number): Promise<void>;
+}
+
+export interface ConsumerSettings {
+  readonly groupId: string;
+  readonly topics: readonly string[];
+}
+
+/** All are called synchronously, and must not throw. */
+export interface ConsumerEvents {
+  /** A rebalance was announced; commits of the old generation are still taken until `joining`. */
+  rebalancing(): void;
+  /** The join begins: from here on the assignment may go to somebody else. */
+  joining(): void;
+  joined(assignment: ReadonlyMap<string, readonly number[]>): void;
+  /** The coordinator answered a heartbeat: we are still a member. */
+  heartbeat(): void;
+  batch(batch: ConsumedBatch): void;
+  /** The position was out of range and the client goes on at the first retained record. */
+  outOfRange(topic: string, partition: number): void;
+  /** The consumer has ended for good. */
+  crashed(error: unknown): void;
+}
+
+export interface ConsumedBatch {
+  readonly topic: string;
+  readonly partition: number;
+  readonly records: readonly ClientRecord[];
+  /** Where the next batch begins: behind trailing control records too. */
+  readonly next: string;
+}
+
+export interface CommitPosition {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly metadata: string;
+}
+
+export interface ConsumerClient {
+  /** Connects and joins; resolves after the first `joined`. Rejects with the reason when the join fails. */
+  join(): Promise<void>;
+  pause(topic: string, partition: number): void;
+  resume(topic: string, partition: number): void;
+  seek(topic: string, partition: number, offset: number): void;
+  /** Resolves only when the coordinator stored it. */
+  commit(positions: readonly CommitPosition[]): Promise<void>;
+  /** Leaves the group. */
+  close(graceMs: number): Promise<void>;
+}

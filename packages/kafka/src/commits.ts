@@ -1,0 +1,78 @@
+import type { Runtime } from "@sluice/core/driver";
+import type { CommitPosition } from "./client.ts";
+import type { Shard } from "./shard.ts";
+
+const intervalMs = 1_000;
+
+export interface CommitTarget {
+  /** The partitions that are ours now. */
+  shards(): Iterable<Shard>;
+  /** Resolves when the positions are stored. */
+  commit(positions: readonly CommitPosition[]): Promise<void>;
+  /** The windows have moved on. */
+  stored(): void;
+  failed(error: unknown): void;
+}
+
+/** Commits prefixes: one request at a time, at every quarter of the window or every second, and on demand. */
+export class CommitLoop {
+  readonly #target: CommitTarget;
+  readonly #runtime: Runtime;
+  readonly #quarter: number;
+  #accepted = 0;
+  #cancelTimer: (() => void) | undefined;
+  #running: Promise<void> | undefined;
+  #again = false;
+
+  constructor(target: CommitTarget, runtime: Runtime, window: number) {
+    this.#target = target;
+    this.#runtime = runtime;
+    this.#quarter = Math.max(1, Math.floor(window / 4));
+  }
+
+  /** A record was accepted. */
+  accepted(): void {
+    this.#accepted += 1;
+    if (this.#accepted >= this.#quarter) this.request();
+    else this.#cancelTimer ??= this.#runtime.timer(intervalMs, () => this.request());
+  }
+
+  /** Commits soon what can be committed; failures go to the target. */
+  request(): void {
+    this.run().catch((error: unknown) => this.#target.failed(error));
+  }
+
+  /** Resolves when everything that was finished at the call is stored. */
+  run(clean = false): Promise<void> {
+    if (this.#running) {
+      // The request under way was built before: one more follows it, whoever asks.
+      this.#again = true;
+      return this.#running.then(() => this.run(clean));
+    }
+    this.#again = false;
+    this.#running = this.#once(clean).finally(() => {
+      this.#running = undefined;
+      if (this.#again) this.request();
+    });
+    return this.#running;
+  }
+
+  stop(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  async #once(clean: boolean): Promise<void> {
+    this.stop();
+    this.#accepted = 0;
+    const shards = [...this.#target.shards()].filter((shard) => clean || shard.dirty || shard.position > shard.committed);
+    if (shards.length === 0) return;
+    const positions = shards.map((shard) => shard.commitPosition(clean));
+    await this.#target.commit(positions);
+    for (const [index, shard] of shards.entries()) {
+      shard.dirty = clean;
+      shard.stored(positions[index]?.offset ?? shard.committed);
+    }
+    this.#target.stored();
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * What a commit's metadata says beside the offset. Kafka counts no deliveries and has no fencing number for a partition, so
+ * each holder writes down what it is about to run, and the next one reads it.
+ */
+export interface Journal {
+  /** Grows with every holder of the partition: the fence. */
+  readonly epoch: number;
+  /** Partitions of the topic when the group began with "now"; 0 = it began with everything. Later ones are read from their start. */
+  readonly born: number;
+  /** How often records may have been started without a clean end, in stretches from the committed offset on. */
+  readonly starts: readonly Stretch[];
+}
+
+/** Records from the end of the stretch before (or the committed offset) up to `upto`, exclusive. */
+export interface Stretch {
+  readonly upto: number;
+  readonly count: number;
+}
+
+/** n.b. the broker refuses metadata above 4,096 UTF-16 units, and with it the whole entry of the commit. */
+const maxStretches = 64;
+const form = /^sluice1 (\d{1,16}) (\d{1,6})((?: \d{1,16}:\d{1,6})*)$/;
+
+export function encodeJournal(journal: Journal): string {
+  const stretches = journal.starts.slice(0, maxStretches).map(({ upto, count }) => ` ${upto}:${count}`);
+  return `sluice1 ${journal.epoch} ${journal.born}${stretches.join("")}`;
+}
+
+/** `undefined` for what somebody else wrote. */
+export function decodeJournal(metadata: string): Journal | undefined {
+  const match = form.exec(metadata);
+  if (!match) return undefined;
+  const starts = (match[3] ?? "")
+    .split(" ")
+    .filter((part) => part !== "")
+    .map((part): Stretch => {
+      const [upto, count] = part.split(":");
+      return { upto: Number(upto), count: Number(count) };
+    });
+  return { epoch: Number(match[1]), born: Number(match[2]), starts };
+}
+
+/** How often the record at `offset` was started before. */
+export function startsAt(starts: readonly Stretch[], offset: number): number {
+  return starts.find(({ upto }) => offset < upto)?.count ?? 0;
+}
+
+/** The stretches that are still ahead of `from`. */
+export function startsFrom(starts: readonly Stretch[], from: number): readonly Stretch[] {
+  return starts.filter(({ upto }) => upto > from);
+}
+
+/** The same after one more start of everything from `from` to `upto`, exclusive. */
+export function countStart(starts: readonly Stretch[], from: number, upto: number): readonly Stretch[] {
+  const counted: Stretch[] = [];
+  let begin = from;
+  const push = (end: number, count: number): void => {
+    if (end <= begin) return;
+    const before = counted.at(-1);
+    if (before?.count === count) counted.pop();
+    counted.push({ upto: end, count });
+    begin = end;
+  };
+  for (const stretch of startsFrom(starts, from)) {
+    push(Math.min(stretch.upto, upto), stretch.count + 1);
+    push(stretch.upto, stretch.count);
+  }
+  push(upto, 1);
+  return counted;
+}

@@ -1,0 +1,42 @@
+import type { Runtime } from "@sluice/core/driver";
+import type { Kafka } from "kafkajs";
+import type { KafkaClient } from "../client.ts";
+import type { KafkaConfig } from "../options.ts";
+import { adminClient, clusterOf } from "./admin.ts";
+import { createConsumer } from "./consumer.ts";
+import { createEngine } from "./engine.ts";
+import { openProducer } from "./producer.ts";
+import { serverOf } from "./server.ts";
+import { within } from "./within.ts";
+
+export type KafkaJsClient = Kafka;
+
+/** Connects and authenticates the administrative connection; the caller's signal ends the attempt. */
+export async function openKafkaJs(config: KafkaConfig, clientName: string, runtime: Runtime, signal: AbortSignal): Promise<KafkaClient> {
+  const engine = createEngine(config, clientName);
+  const abort = (): void => engine.dispose();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    const admin = engine.kafka.admin();
+    const cluster = await clusterOf(engine.kafka, config.metadataMaxAge);
+    await Promise.all([admin.connect(), cluster.connect()]);
+    const client = adminClient(admin, cluster);
+    await client.ping();
+    return {
+      native: engine.kafka,
+      server: await serverOf(cluster),
+      admin: client,
+      producer: () => openProducer(config, clientName, runtime),
+      consumer: (settings, events) => createConsumer(config, clientName, runtime, settings, events),
+      async close(graceMs) {
+        await within(runtime, graceMs, Promise.all([admin.disconnect(), cluster.disconnect()]));
+        engine.dispose();
+      },
+    };
+  } catch (error) {
+    engine.dispose();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,0 +1,107 @@
+import type { Consumer, EachBatchPayload } from "kafkajs";
+import { DriverError, type Runtime } from "@sluice/core/driver";
+import type { CommitPosition, ConsumerClient, ConsumerEvents, ConsumerSettings } from "../client.ts";
+import type { KafkaConfig } from "../options.ts";
+import { sluiceAssigner } from "./assigner.ts";
+import { backOff, createEngine } from "./engine.ts";
+import { within } from "./within.ts";
+
+const outOfRangeLog = "Offset out of range, resetting to default offset";
+
+/** A consumer of one group; every one has its own `Kafka` object. */
+export function createConsumer(
+  config: KafkaConfig,
+  clientName: string,
+  runtime: Runtime,
+  settings: ConsumerSettings,
+  events: ConsumerEvents,
+): ConsumerClient {
+  const engine = createEngine(config, clientName, ({ log }) => {
+    if (log.message === outOfRangeLog) events.outOfRange(String(log["topic"]), Number(log["partition"]));
+  });
+  let owned: Record<string, readonly number[]> = {};
+  const consumer = engine.kafka.consumer({
+    groupId: settings.groupId,
+    partitionAssigners: [sluiceAssigner({ joining: () => events.joining(), owned: () => owned })],
+    sessionTimeout: config.sessionTimeout,
+    rebalanceTimeout: config.rebalanceTimeout,
+    heartbeatInterval: config.heartbeatInterval,
+    metadataMaxAge: config.metadataMaxAge,
+    maxWaitTimeInMs: config.fetchWait,
+    maxBytesPerPartition: config.fetchBytes,
+    allowAutoTopicCreation: false,
+    // n.b. kafkajs' own restart cannot be cancelled by disconnect(): a crash ends this consumer, and core opens another.
+    retry: { ...backOff, restartOnFailure: async () => false },
+  });
+  listen(consumer, events, (assignment) => (owned = assignment));
+  const crash = Promise.withResolvers<never>();
+  crash.promise.catch(() => {}); // nobody waits for it after the join
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    engine.dispose();
+    crash.reject(payload.error);
+    events.crashed(payload.error);
+  });
+  return {
+    async join() {
+      await consumer.connect();
+      await consumer.subscribe({ topics: [...settings.topics], fromBeginning: true });
+      // n.b. run() resolves even when the join failed; the crash event says so.
+      await Promise.race([run(consumer, events), crash.promise]);
+    },
+    pause: (topic, partition) => consumer.pause([{ topic, partitions: [partition] }]),
+    resume: (topic, partition) => consumer.resume([{ topic, partitions: [partition] }]),
+    seek: (topic, partition, offset) => consumer.seek({ topic, partition, offset: String(offset) }),
+    commit: (positions) => commit(consumer, positions),
+    async close(graceMs) {
+      await within(runtime, graceMs, consumer.disconnect());
+      engine.dispose();
+    },
+  };
+}
+
+function listen(consumer: Consumer, events: ConsumerEvents, own: (assignment: Record<string, readonly number[]>) => void): void {
+  const { GROUP_JOIN, REBALANCING, HEARTBEAT, END_BATCH_PROCESS } = consumer.events;
+  consumer.on(REBALANCING, () => events.rebalancing());
+  consumer.on(HEARTBEAT, () => events.heartbeat());
+  consumer.on(GROUP_JOIN, ({ payload }) => {
+    own(payload.memberAssignment);
+    events.joined(new Map(Object.entries(payload.memberAssignment)));
+  });
+  // A batch of nothing but control records or aborted ones reaches no callback; without it the lag never returns to 0.
+  consumer.on(END_BATCH_PROCESS, ({ payload: { topic, partition, batchSize, lastOffset } }) => {
+    if (batchSize === 0) events.batch({ topic, partition, records: [], next: after(lastOffset) });
+  });
+}
+
+async function run(consumer: Consumer, events: ConsumerEvents): Promise<void> {
+  const joined = Promise.withResolvers<void>();
+  const remove = consumer.on(consumer.events.GROUP_JOIN, () => joined.resolve());
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: true,
+    partitionsConsumedConcurrently: 4,
+    // Takes the records and returns: while a callback runs, kafkajs fetches nothing more from that broker.
+    eachBatch: async ({ batch }: EachBatchPayload) => {
+      const { topic, partition, messages } = batch;
+      events.batch({ topic, partition, records: messages, next: after(batch.lastOffset()) });
+    },
+  });
+  await joined.promise;
+  remove();
+}
+
+/** n.b. a commit while the consumer stops resolves like any other and stores nothing; only the event proves it. */
+async function commit(consumer: Consumer, positions: readonly CommitPosition[]): Promise<void> {
+  let stored = false;
+  const remove = consumer.on(consumer.events.COMMIT_OFFSETS, () => (stored = true));
+  try {
+    await consumer.commitOffsets(positions.map(({ offset, ...rest }) => ({ ...rest, offset: String(offset) })));
+  } finally {
+    remove();
+  }
+  if (!stored) throw new DriverError("LOST", "kafka: commit: the consumer was stopping; nothing was stored");
+}
+
+function after(offset: string): string {
+  return (BigInt(offset) + 1n).toString();
+}

@@ -1,0 +1,43 @@
+import type { Runtime } from "@sluice/core/driver";
+import type { ProducerClient } from "../client.ts";
+import type { KafkaConfig } from "../options.ts";
+import { backOff, createEngine } from "./engine.ts";
+import { within } from "./within.ts";
+
+/** Retries keep the producer's id and sequence, so they cannot double; our signal ends them, not a count. */
+const untilDisposed = { ...backOff, retries: 1_000_000 };
+
+export async function openProducer(config: KafkaConfig, clientName: string, runtime: Runtime): Promise<ProducerClient> {
+  const engine = createEngine(config, clientName);
+  const producer = engine.kafka.producer({
+    idempotent: true,
+    allowAutoTopicCreation: false,
+    metadataMaxAge: config.metadataMaxAge,
+    retry: untilDisposed,
+    // The partition is fixed before kafkajs sees the record: its own partitioner runs again on every retry.
+    createPartitioner:
+      () =>
+      ({ message }) =>
+        message.partition ?? 0,
+  });
+  try {
+    await producer.connect();
+  } catch (error) {
+    engine.dispose();
+    throw error;
+  }
+  return {
+    get requestsWritten() {
+      return engine.requestsWritten;
+    },
+    async send(batch) {
+      const topicMessages = batch.map(({ topic, messages }) => ({ topic, messages: [...messages] }));
+      await producer.sendBatch({ acks: -1, topicMessages });
+    },
+    dispose: () => engine.dispose(),
+    async close(graceMs) {
+      await within(runtime, graceMs, producer.disconnect());
+      engine.dispose();
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** One record between the committed offset and the head of what was read. */
+export interface Tracked {
+  readonly offset: number;
+  done: boolean;
+}
+
+/**
+ * What one partition may commit: the longest prefix of finished records, in the order in which they were read. Offsets may
+ * have gaps (compaction, control records), so contiguity is over what was read, not over numbers.
+ */
+export class PrefixTracker<T extends Tracked> {
+  #entries: T[] = [];
+  #head = 0;
+  #next: number;
+
+  constructor(start: number) {
+    this.#next = start;
+  }
+
+  /** The first offset that was not read yet. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Everything below is finished: what a commit may say. */
+  get position(): number {
+    return this.#entries[this.#head]?.offset ?? this.#next;
+  }
+
+  /** Records read and not yet behind the position. */
+  get size(): number {
+    return this.#entries.length - this.#head;
+  }
+
+  /** False for a record that was read before: still running, or finished. */
+  add(entry: T): boolean {
+    if (entry.offset < this.#next) return false;
+    this.#entries.push(entry);
+    this.#next = entry.offset + 1;
+    return true;
+  }
+
+  /** There is nothing more below `offset`, although no record said so. */
+  reach(offset: number): void {
+    if (offset > this.#next) this.#next = offset;
+  }
+
+  finish(entry: T): void {
+    entry.done = true;
+    while (this.#entries[this.#head]?.done) this.#head += 1;
+    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Forgets what was read behind the last entry that `keep` wants; it will be read again. Resolves to the new `next`. */
+  forget(keep: (entry: T) => boolean): number {
+    let last = this.#entries.length;
+    while (last > this.#head) {
+      const entry = this.#entries[last - 1];
+      if (entry && keep(entry)) break;
+      last -= 1;
+    }
+    const dropped = this.#entries[last];
+    if (dropped) this.#next = dropped.offset;
+    this.#entries.length = last;
+    return this.#next;
+  }
+}

@@ -1,0 +1,179 @@
+import { DriverError, type Runtime, type SendItem, type Sender, type SendResult } from "@sluice/core/driver";
+import type { ClientMessage, ProducerClient } from "./client.ts";
+import { tierFor } from "./delays.ts";
+import { toDriverError } from "./errors.ts";
+import { delayTopic, topicOf } from "./names.ts";
+import { partitionOf } from "./partitioner.ts";
+import { toKafka } from "./record.ts";
+import type { TopicCatalogue } from "./topics.ts";
+
+/** Bytes around a batch, and around a record beside its own. */
+const batchOverhead = 61;
+const recordOverhead = 32;
+const headerOverhead = 8;
+const closeGraceMs = 2_000;
+
+interface Placed {
+  readonly index: number;
+  readonly topic: string;
+  readonly message: ClientMessage;
+  readonly bytes: number;
+}
+
+/** Batches of one call, one after another: within each no partition gets more than one batch of records may hold. */
+type Round = readonly Placed[];
+
+/**
+ * One idempotent producer, one outstanding request. Any rejection ends it: kafkajs rolls back the sequence numbers of what was
+ * stored too, so the broker would acknowledge the next batch of a reused producer as a duplicate, and not store it.
+ */
+export class KafkaSender implements Sender {
+  readonly closed: Promise<DriverError | undefined>;
+  readonly #producer: ProducerClient;
+  readonly #topics: TopicCatalogue;
+  readonly #runtime: Runtime;
+  readonly #namespace: string;
+  #finish!: (reason: DriverError | undefined) => void; // set in the constructor, by the promise
+  #ended: DriverError | undefined;
+  #tail: Promise<unknown> = Promise.resolve();
+  #turn: number;
+
+  constructor(producer: ProducerClient, topics: TopicCatalogue, runtime: Runtime, namespace: string) {
+    this.#producer = producer;
+    this.#topics = topics;
+    this.#runtime = runtime;
+    this.#namespace = namespace;
+    this.#turn = Math.floor(runtime.random() * 1024);
+    this.closed = new Promise((resolve) => (this.#finish = resolve));
+  }
+
+  send(items: readonly SendItem[], signal: AbortSignal): Promise<readonly SendResult[]> {
+    // Calls wait for one another: two outstanding ones lose a message when an acknowledgement is lost.
+    const result = this.#tail.then(() => this.#send(items, signal));
+    this.#tail = result;
+    return result;
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    if (!this.#ended) {
+      await Promise.race([this.#tail, aborted(signal)]);
+      this.#end(undefined);
+      await this.#producer.close(signal.aborted ? 0 : closeGraceMs);
+    }
+    await this.#tail;
+  }
+
+  async #send(items: readonly SendItem[], signal: AbortSignal): Promise<readonly SendResult[]> {
+    const results: SendResult[] = [];
+    const placed = await this.#place(items, results, signal);
+    for (const round of roundsOf(placed, (topic) => this.#topics.known(topic)?.maxBatchBytes)) {
+      const failure = this.#ended ?? (signal.aborted ? new DriverError("ABORTED", "kafka: send: ended by its signal") : undefined);
+      const result = failure ? ({ outcome: "not-stored", error: failure } as const) : await this.#write(round, signal);
+      for (const { index } of round) results[index] = result;
+    }
+    return results;
+  }
+
+  /** Finds topic and partition of every item; what cannot be sent gets its result here, before anything leaves the process. */
+  async #place(items: readonly SendItem[], results: SendResult[], signal: AbortSignal): Promise<readonly Placed[]> {
+    const now = this.#runtime.wallMs();
+    const placed: Placed[] = [];
+    for (const [index, item] of items.entries()) {
+      const outcome = await this.#placeOne(item, index, now, signal);
+      if ("message" in outcome) placed.push(outcome);
+      else results[index] = outcome;
+    }
+    return placed;
+  }
+
+  async #placeOne(item: SendItem, index: number, now: number, signal: AbortSignal): Promise<Placed | SendResult> {
+    const remaining = (item.notBefore ?? 0) - now;
+    const waiting = remaining > 0;
+    const topic = waiting ? delayTopic(this.#namespace, tierFor(remaining)) : topicOf(item.to);
+    try {
+      if (signal.aborted) throw new DriverError("ABORTED", `kafka: send to "${topic}": ended by its signal`);
+      const facts = this.#topics.known(topic) ?? (await Promise.race([this.#topics.find(topic), aborted(signal)]));
+      if (!facts) throw missing(topic, item);
+      const record = toKafka(item, now, waiting);
+      const bytes = sizeOf(record);
+      if (bytes > facts.maxBatchBytes) throw tooLarge(topic, bytes, facts.maxBatchBytes);
+      const partition = record.key === null ? this.#turn++ % facts.partitions : partitionOf(record.key, facts.partitions);
+      return { index, topic, message: { ...record, partition }, bytes };
+    } catch (error) {
+      const failure = toDriverError(error, `cannot send to "${topic}"`);
+      return { outcome: failure.code === "UNROUTABLE" ? "unroutable" : "not-stored", error: failure };
+    }
+  }
+
+  async #write(round: Round, signal: AbortSignal): Promise<SendResult> {
+    const before = this.#producer.requestsWritten;
+    const grouped = Map.groupBy(round, ({ topic }) => topic);
+    const batch = [...grouped].map(([topic, placed]) => ({ topic, messages: placed.map(({ message }) => message) }));
+    try {
+      await Promise.race([this.#producer.send(batch), aborted(signal)]);
+      return { outcome: "stored" };
+    } catch (error) {
+      const what = `cannot send ${round.length} records to ${[...grouped.keys()].map((topic) => `"${topic}"`).join(", ")}`;
+      const failure = toDriverError(error, what);
+      this.#end(failure);
+      this.#topics.forget();
+      this.#producer.dispose();
+      return { outcome: this.#producer.requestsWritten === before ? "not-stored" : "unknown", error: failure };
+    }
+  }
+
+  #end(reason: DriverError | undefined): void {
+    if (this.#ended) return;
+    this.#ended = reason ?? new DriverError("LOST", "kafka: the sender is closed");
+    this.#finish(reason);
+  }
+}
+
+/** In order; an item that does not fit into its partition's batch opens the next round, and so do all behind it. */
+function roundsOf(placed: readonly Placed[], limitOf: (topic: string) => number | undefined): readonly Round[] {
+  const rounds: Placed[][] = [];
+  const filled = new Map<string, { round: number; bytes: number }>();
+  for (const item of placed) {
+    const place = `${item.topic}/${item.message.partition}`;
+    const limit = limitOf(item.topic) ?? item.bytes;
+    const last = filled.get(place) ?? { round: 0, bytes: batchOverhead };
+    const fits = last.bytes + item.bytes <= limit || last.bytes === batchOverhead;
+    const next = fits ? { round: last.round, bytes: last.bytes + item.bytes } : { round: last.round + 1, bytes: batchOverhead + item.bytes };
+    filled.set(place, next);
+    (rounds[next.round] ??= []).push(item);
+  }
+  return rounds;
+}
+
+function sizeOf(record: Omit<ClientMessage, "partition">): number {
+  let bytes = batchOverhead + recordOverhead + (record.key?.length ?? 0) + (record.value?.length ?? 0);
+  for (const [name, value] of Object.entries(record.headers)) {
+    for (const part of Array.isArray(value) ? value : [value]) {
+      bytes += headerOverhead + Buffer.byteLength(name) + Buffer.byteLength(part);
+    }
+  }
+  return bytes;
+}
+
+function missing(topic: string, item: SendItem): DriverError {
+  const advice = "create it, or connect with provision: 'create'";
+  if (item.to.group === undefined) return new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist; ${advice}`);
+  const entry = item.to.deadLetter ? "dead letters" : "own entry";
+  return new DriverError("UNROUTABLE", `kafka: the ${entry} of group "${item.to.group}", topic "${topic}", does not exist; ${advice}`);
+}
+
+function tooLarge(topic: string, bytes: number, limit: number): DriverError {
+  return new DriverError(
+    "TOO_LARGE",
+    `kafka: a record of ${bytes} bytes is above the ${limit} that topic "${topic}" takes; raise its max.message.bytes, or store the payload elsewhere`,
+  );
+}
+
+/** Rejects when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = (): void => reject(new DriverError("ABORTED", "kafka: ended by its signal"));
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
+}

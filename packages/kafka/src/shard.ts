@@ -1,0 +1,177 @@
+import type { Delivery, Source } from "@sluice/core/driver";
+import type { ClientRecord, CommitPosition } from "./client.ts";
+import { type Stretch, countStart, encodeJournal, startsAt, startsFrom } from "./journal.ts";
+import { PrefixTracker, type Tracked } from "./offsets.ts";
+import { detach, fromKafka } from "./record.ts";
+
+/** A record that was read and is not behind the position yet. */
+export interface Entry extends Tracked {
+  readonly record: ClientRecord;
+  readonly bytes: number;
+  /** Wall milliseconds before which it may not be handed out; 0 = at once. */
+  readonly due: number;
+  delivery: Delivery | undefined;
+}
+
+/** Where a holder begins, as read from the last commit. */
+export interface Begin {
+  readonly position: number;
+  readonly starts: readonly Stretch[];
+  readonly epoch: number;
+  readonly born: number;
+}
+
+/** One partition while it is ours: what was read, what runs, what may be committed. */
+export class Shard {
+  readonly id: string;
+  readonly source: Source;
+  readonly topic: string;
+  readonly partition: number;
+  /** Offset from which on nothing is handed out; a finite source ends there. */
+  readonly until: number;
+  readonly out: Map<Delivery, Entry> = new Map();
+  /** False until its position is fixed and written down. */
+  ready = false;
+  held = false;
+  /** Whether the client was told to fetch nothing from it. */
+  paused = false;
+  /** The client's position was out of range: the next batch may begin anywhere. */
+  moved = false;
+  /** Something else than the position must be committed: the start mark. */
+  dirty = true;
+  committed: number;
+  readonly #begin: Begin;
+  readonly #window: number;
+  readonly #counted: boolean;
+  readonly #tracker: PrefixTracker<Entry>;
+  /** In the order of hand-out: by due time, then by offset. */
+  #waiting: Entry[] = [];
+  #head = 0;
+  #bytes = 0;
+  /** First offset that the last stored commit does not cover as started. */
+  #limit = 0;
+
+  constructor(
+    place: { readonly id: string; readonly source: Source; readonly topic: string; readonly partition: number; readonly until: number },
+    begin: Begin,
+    options: { readonly window: number; readonly counted: boolean },
+  ) {
+    this.id = place.id;
+    this.source = place.source;
+    this.topic = place.topic;
+    this.partition = place.partition;
+    this.until = place.until;
+    this.#begin = begin;
+    this.#window = options.window;
+    this.#counted = options.counted;
+    this.#tracker = new PrefixTracker(begin.position);
+    this.committed = begin.position;
+  }
+
+  get next(): number {
+    return this.#tracker.next;
+  }
+
+  get position(): number {
+    return this.#tracker.position;
+  }
+
+  /** Records read and not handed out, and their bytes. */
+  get waiting(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  get waitingBytes(): number {
+    return this.#bytes;
+  }
+
+  /** A finite source has handed out everything below `until`. */
+  get exhausted(): boolean {
+    return this.ready && this.waiting === 0 && this.next >= this.until;
+  }
+
+  /** Takes a record in, unless it was read before or lies behind the end. */
+  add(record: ClientRecord, due: number): void {
+    const offset = Number(record.offset);
+    if (offset >= this.until) return this.reach(this.until);
+    const bytes = (record.value?.length ?? 0) + (record.key?.length ?? 0);
+    const entry: Entry = { offset, done: false, record, bytes, due, delivery: undefined };
+    if (!this.#tracker.add(entry)) return;
+    this.#bytes += bytes;
+    let at = this.#waiting.length;
+    while (at > this.#head && (this.#waiting[at - 1]?.due ?? 0) > due) at -= 1;
+    if (at === this.#waiting.length) this.#waiting.push(entry);
+    else this.#waiting.splice(at, 0, entry);
+  }
+
+  /** Nothing more is below `offset`: compacted, control records, or the end. */
+  reach(offset: number): void {
+    this.#tracker.reach(Math.min(offset, this.until));
+  }
+
+  /** When the first waiting record may be handed out: wall milliseconds, `undefined` when none waits. */
+  get nextDue(): number | undefined {
+    return this.#waiting[this.#head]?.due;
+  }
+
+  /** A record is held up only by a commit that is not stored yet. */
+  get needsCommit(): boolean {
+    const entry = this.#waiting[this.#head];
+    return entry !== undefined && entry.offset >= this.#limit && this.position > this.committed;
+  }
+
+  /** The next record, unless it is not due or lies outside of the window behind the committed offset. */
+  take(now: number): Delivery | undefined {
+    const entry = this.#waiting[this.#head];
+    if (!entry || !this.ready || this.held || entry.due > now || entry.offset >= this.#limit) return undefined;
+    this.#head += 1;
+    this.#bytes -= entry.bytes;
+    if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    const delivery = fromKafka(detach(entry.record, this.topic, this.partition), {
+      source: this.source,
+      shard: this.id,
+      deliveries: this.#counted ? 1 + startsAt(this.#begin.starts, entry.offset) : undefined,
+      fence: this.#counted ? BigInt(this.#begin.epoch) : undefined,
+    });
+    entry.delivery = delivery;
+    this.out.set(delivery, entry);
+    return delivery;
+  }
+
+  /** False when it is not ours or was settled before. */
+  accept(delivery: Delivery): boolean {
+    const entry = this.out.get(delivery);
+    if (!entry) return false;
+    this.out.delete(delivery);
+    this.#tracker.finish(entry);
+    return true;
+  }
+
+  /** Forgets what core never saw. */
+  dropWaiting(): void {
+    this.#waiting = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.#tracker.forget((entry) => entry.done || entry.delivery !== undefined);
+  }
+
+  /**
+   * What a commit says now. Unless `clean`, everything that may be handed out until the next commit is marked as started, so that
+   * the next holder can count what a crash interrupted.
+   */
+  commitPosition(clean: boolean): CommitPosition {
+    const offset = this.position;
+    const { epoch, born, starts } = this.#begin;
+    const marked = clean ? startsFrom(starts, offset) : countStart(starts, offset, offset + this.#window);
+    return { topic: this.topic, partition: this.partition, offset, metadata: encodeJournal({ epoch, born, starts: marked }) };
+  }
+
+  /** The commit is stored: the window moves on. */
+  stored(offset: number): void {
+    this.committed = Math.max(this.committed, offset);
+    this.#limit = this.committed + this.#window;
+  }
+}

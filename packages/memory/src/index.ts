@@ -1,0 +1,11 @@
+export { MemoryBroker } from "./broker.ts";
+export type { Depth, MemoryBrokerOptions, RawRecord, StoredRecord } from "./broker.ts";
+export { capabilities } from "./capabilities.ts";
+export type { MemoryCapabilities } from "./capabilities.ts";
+export { memory } from "./memory.ts";
+export type { MemoryDriver } from "./memory.ts";
+export { defaultLimits } from "./options.ts";
+export type { MemoryOptions } from "./options.ts";
+export { MemoryMessage } from "./record.ts";
+export { simulation } from "./simulation.ts";
+export type { Simulation, SimulationOptions } from "./simulation.ts";

@@ -1,0 +1,61 @@
+import { execFile } from "node:child_process";
+import { rmSync } from "node:fs";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, it } from "vitest";
+import { repositoryFiles } from "../scripts/files.ts";
+import { extract, snippetsOf } from "./support/snippets.ts";
+
+const run = promisify(execFile);
+// Its own folder, so that two runs at a time do not meet.
+const folder = `.snippets/${process.pid}`;
+const documents = repositoryFiles().filter((path) => path.endsWith(".md") && !/^\.|CHANGELOG|\/api\//.test(path));
+const snippets = extract(documents, folder);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code?: number | string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function ended(milliseconds: number, command: string, ...rest: readonly string[]): Promise<Ended> {
+  return await run(command, rest, { timeout: milliseconds, killSignal: "SIGKILL" }).catch(
+    (error: unknown) => error as Ended,
+  );
+}
+
+describe("snippets in the documents", () => {
+  it("type-check", { timeout: 65_000 }, async () => {
+    const { stdout, stderr } = await ended(60_000, "node_modules/.bin/tsc", "-p", folder, "--pretty", "false");
+    expect(stdout + stderr).toBe("");
+  });
+
+  const runnable = snippets.filter(({ notRun }) => notRun === undefined);
+  it.concurrent.for(runnable)(
+    "$name runs and ends by itself",
+    { timeout: 15_000 },
+    async ({ file, prints }, context) => {
+      const { stdout, stderr, code = 0 } = await ended(10_000, process.execPath, "--conditions=@sluice/source", file);
+      context.expect({ stderr, stdout, code }).toEqual({ stderr: "", stdout: prints, code: 0 });
+    },
+  );
+});
+
+describe("snippetsOf", () => {
+  const page = (info: string) => `# Title\n\n\`\`\`${info}\nconsole.log(1); // → 1\n\`\`\`\n`;
+
+  it("keeps the line numbers of the document and finds what must be printed", () => {
+    expect(snippetsOf("a.md", page("ts"), "x")).toEqual([
+      { name: "a.md:4", file: "x/a.md-4.ts", code: "\n\n\nconsole.log(1); // → 1\n", notRun: undefined, prints: "1\n" },
+    ]);
+  });
+
+  it("wants a reason for what is not run", () => {
+    expect(snippetsOf("a.md", page("ts no-run: needs a broker"), "x")[0]?.notRun).toBe("needs a broker");
+    expect(() => snippetsOf("a.md", page("ts no-run"), "x")).toThrow('write "no-run: why" or nothing');
+  });
+
+  it("lets no code block escape under another name", () => {
+    expect(() => snippetsOf("a.md", page("typescript"), "x")).toThrow("a.md:4: write ```ts");
+  });
+});
