@@ -5,8 +5,8 @@ import { readdirSync } from "node:fs";
 const steps: readonly (readonly string[])[] = [
   ["node", "scripts/api-reports.ts"],
   ...readdirSync("packages").flatMap((name) => [
-    ["publint", `packages/${name}`, "--strict"],
-    ["attw", "--pack", `packages/${name}`, "--profile", "esm-only", "--no-color", "--no-emoji"],
+    ["npm", "run", "-s", "publint", `packages/${name}`],
+    ["npm", "run", "-s", "attw", `packages/${name}`],
   ]),
 ];
 

@@ -33,8 +33,8 @@ async function adapters(): Promise<readonly Adapter[]> {
 
 /** The comment above each member of `Capabilities`: the contract is the only place that explains them. */
 function meanings(): ReadonlyMap<string, string> {
-  const source =
-    readFileSync("packages/core/src/driver/capabilities.ts", "utf8").split("interface Capabilities {")[1] ?? "";
+  const file = readFileSync("packages/core/src/driver/capabilities.ts", "utf8");
+  const source = file.split("interface Capabilities {")[1]?.split("\n}")[0] ?? "";
   const members = source.matchAll(/\/\*\* (.+?) \*\/\n {2}readonly (\w+):/g);
   return new Map([...members].map(([, comment = "", name = ""]) => [name, comment.replaceAll("|", "\\|")]));
 }

@@ -97,6 +97,11 @@ export interface Harness {
   /** Where a proxy has to connect to. Absent: no proxy can be put in between. */
   readonly upstream?: Address;
   readonly control?: BrokerControl;
+  /**
+   * Only for a broker inside this process, where killing a process would kill the broker: cuts the connections of this client
+   * as its death would. Kill cases then run their consumers and producers in this process.
+   */
+  crash?(clientName: string): void;
   /** Cases that this environment cannot show, with the reason. Never a statement about the adapter. */
   readonly environmentSkips?: Readonly<Record<string, string>>;
   readonly waivers?: Readonly<Record<string, Waiver>>;

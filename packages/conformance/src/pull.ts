@@ -12,7 +12,7 @@ export interface Pull {
   next(): Promise<Delivered | undefined>;
   /** Records the effect, then settles. */
   done(delivered: Delivered): Promise<void>;
-  /** Reads, without settling, until the stream ends. */
+  /** Reads until the stream ends, and gives back what still came. */
   untilEnd(): Promise<void>;
   close(): Promise<void>;
 }
@@ -46,7 +46,7 @@ export async function openPull(
       delivered.done();
     },
     async untilEnd() {
-      while ((await pull.next()) !== undefined);
+      for (let left = await pull.next(); left !== undefined; left = await pull.next()) left.defer(0);
     },
     close: async () => {
       await consumer.close();

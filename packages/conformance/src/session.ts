@@ -6,7 +6,7 @@ import { InvalidError } from "./case.ts";
 import { monotonicMs, within } from "./clock.ts";
 import { CaseContext } from "./context.ts";
 import { describe } from "./flow.ts";
-import { type BrokerControl, type Harness, loadHarness, type RawClient } from "./harness.ts";
+import { type BrokerControl, type Harness, loadHarness } from "./harness.ts";
 import { Journal } from "./ledger.ts";
 import { decide } from "./plan.ts";
 import { selfCheck } from "./self-check.ts";

@@ -8,9 +8,10 @@ import { Declarations } from "./declarations.ts";
 import { fromDriver } from "./driver-failure.ts";
 import type { Capabilities, Connection, Driver, DriverEvent, Limits, Runtime } from "./driver/index.ts";
 import { milliseconds } from "./duration.ts";
+import { SluiceError } from "./errors.ts";
 import { events } from "./events.ts";
 import { type Health, statusOf } from "./health.ts";
-import { type Logger, silentLogger } from "./logger.ts";
+import { guarded, type Logger, silentLogger } from "./logger.ts";
 import { nodeRuntime } from "./node-runtime.ts";
 import type { ConnectOptions } from "./options.ts";
 import type { PublishOptions, Receipt } from "./publish/options.ts";
@@ -43,7 +44,7 @@ export class BusCore {
   constructor(driver: Driver, options: ConnectOptions) {
     this.driver = driver;
     this.runtime = options.runtime ?? nodeRuntime;
-    this.logger = options.logger ?? silentLogger;
+    this.logger = options.logger ? guarded(options.logger) : silentLogger;
     const { publish = {}, middleware = {} } = options;
     this.keeper = this.#keeper(options);
     this.queue = new SendQueue({
@@ -156,10 +157,16 @@ export class BusCore {
   }
 
   async #provision(): Promise<void> {
+    const limit = new AbortController();
+    const cancel = this.runtime.timer(this.#port.deadlineMs, () => limit.abort());
     try {
-      await this.keeper.provision(await this.keeper.connection());
+      await this.keeper.provision(await this.keeper.connection(limit.signal));
     } catch (error) {
-      throw fromDriver(error, "not-stored");
+      if (!limit.signal.aborted) throw fromDriver(error, "not-stored");
+      const text = `${this.driver.name}: there was no connection within ${this.#port.deadlineMs} ms`;
+      throw new SluiceError("TIMEOUT", text, { cause: error, outcome: "not-stored" });
+    } finally {
+      cancel();
     }
   }
 

@@ -5,7 +5,6 @@ import {
   type Connection,
   type Driver,
   type DriverEvent,
-  DriverError,
   type Finding,
   type ProvisionMode,
   type Resource,
@@ -67,11 +66,13 @@ export class ConnectionKeeper {
     }
   }
 
-  /** The open connection, or the next one. Rejects with `CLOSED` once the bus is closed. */
-  connection(): Promise<Connection> {
-    if (this.closed) return Promise.reject(closedError(this.#options.driver.name));
+  /** The open connection, or the next one. Rejects with `CLOSED` once the bus is closed, with `ABORTED` by the signal. */
+  connection(signal?: AbortSignal): Promise<Connection> {
+    const { name } = this.#options.driver;
+    if (this.closed) return Promise.reject(closedError(name));
     if (this.#connection) return Promise.resolve(this.#connection);
-    return (this.#opening ??= this.#reopen().finally(() => (this.#opening = undefined)));
+    this.#opening ??= this.#reopen().finally(() => (this.#opening = undefined));
+    return signal ? Promise.race([this.#opening, rejectOn(signal, name)]) : this.#opening;
   }
 
   async #reopen(): Promise<Connection> {
@@ -192,7 +193,10 @@ function closedError(driver: string): SluiceError {
   return new SluiceError("CLOSED", `${driver}: the bus is closed`, { outcome: "not-stored" });
 }
 
-/** Whether trying again can help, in the driver's own judgement. */
-export function isRetryable(error: unknown): boolean {
-  return error instanceof DriverError && error.retryable;
+function rejectOn(signal: AbortSignal, driver: string): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = () => reject(new SluiceError("ABORTED", `${driver}: aborted while waiting for a connection`));
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
 }

@@ -74,7 +74,7 @@ export class DeadLetters {
 
   /** How many there are; `undefined` where the broker cannot tell. */
   async count(signal: AbortSignal = new AbortController().signal): Promise<number | undefined> {
-    const connection = await this.#parts.keeper.connection();
+    const connection = await this.#parts.keeper.connection(signal);
     try {
       return (await connection.backlog(this.#parts.source, signal)).ready;
     } catch (error) {
@@ -89,11 +89,11 @@ export class DeadLetters {
   async list(
     options: { readonly max?: number; readonly after?: string; readonly signal?: AbortSignal } = {},
   ): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: string | undefined }> {
-    const connection = await this.#parts.keeper.connection();
+    const signal = options.signal ?? new AbortController().signal;
+    const connection = await this.#parts.keeper.connection(signal);
     if (!connection.browse) {
       throw new SluiceError("UNSUPPORTED", `${this.#parts.driver}: dead letters cannot be listed on this broker; use count and redrive`);
     }
-    const signal = options.signal ?? new AbortController().signal;
     try {
       const page = await connection.browse(this.#parts.source, options.after, options.max ?? 100, signal);
       return { letters: page.deliveries.map(toLetter), next: page.next };
@@ -124,8 +124,8 @@ export class DeadLetters {
     selection: DeadLetterSelection,
     target: (letter: DeadLetter, headers: Headers) => { to: Destination; headers: Headers } | undefined,
   ): Promise<{ taken: number; kept: number }> {
-    const receiver = await this.#open();
     const signal = selection.signal ?? new AbortController().signal;
+    const receiver = await this.#open(signal);
     const { filter = () => true, max = Number.POSITIVE_INFINITY } = selection;
     let taken = 0;
     let kept = 0;
@@ -156,8 +156,8 @@ export class DeadLetters {
     return { taken, kept };
   }
 
-  async #open(): Promise<Receiver> {
-    const connection = await this.#parts.keeper.connection();
+  async #open(signal: AbortSignal): Promise<Receiver> {
+    const connection = await this.#parts.keeper.connection(signal);
     try {
       return await connection.receiver([this.#parts.source], {
         ordered: false,

@@ -117,7 +117,8 @@ describe("whatever the broker answers", () => {
           }
           const outstanding = open.flatMap((call) => call.items).map((item) => model.lane(item));
           const keyed = outstanding.filter((lane) => lane !== undefined);
-          if (!run.ordered) expect(new Set(keyed).size).toBe(keyed.length);
+          // One of a key outstanding, unless the driver keeps the order itself.
+          expect(run.ordered || new Set(keyed).size === keyed.length).toBe(true);
         };
         // An ordered broker takes calls in their order, so that a failure in one breaks the key in all that are behind it.
         const answer = (index: number, results: readonly string[]) => {
@@ -147,19 +148,21 @@ describe("whatever the broker answers", () => {
           await clock.settle();
           collect();
         }
-        for (let turn = 0; turn < 1000 && queue.health().pending > 0; turn++) {
-          answer(0, ["stored"]);
-          await clock.advance(100);
-          collect();
-        }
+        // From here on the broker is well: everything settles soon, long before the longest deadline.
+        sender.script = (item) => {
+          model.store(item);
+          return stored;
+        };
+        while (open.length > 0) answer(0, ["stored"]);
+        await clock.advance(15_000);
         expect(settled.map((each) => each.id).toSorted()).toEqual([...sequences.keys()].toSorted());
         expect(queue.health()).toMatchObject({ pending: 0, bytes: 0, waiting: 0 });
         expectOrder(model);
         const there = new Set(model.stored.map((each) => each.id));
         for (const { id, result: fate } of settled) {
-          if (fate.outcome === "stored") expect(there.has(id)).toBe(true);
           // Certain means certain: what settled as not-stored is not there, and is not sent later either.
-          else if (fate.error.outcome === "not-stored") expect(there.has(id)).toBe(false);
+          const claim = fate.outcome === "stored" ? true : fate.error.outcome === "not-stored" ? false : undefined;
+          expect([id, claim ?? there.has(id)]).toEqual([id, there.has(id)]);
         }
         queue.close();
         expect(clock.timers).toBe(0);

@@ -120,6 +120,19 @@ describe("order of a key", () => {
     expect(sender.calls[3]?.ids).toEqual(["a2"]);
   });
 
+  test("one that ended before it was sent does not stop its lane", async () => {
+    const { clock, put, fate, sender } = bench({ capabilities: { sendOrder: "per-call" } });
+    put("busy");
+    await clock.settle();
+    put("k1", { key: "k", ms: 100 });
+    put("k2", { key: "k" });
+    await clock.advance(200);
+    expect(fate("k1")).toBe("TIMEOUT not-stored");
+    sender.calls[0]?.answerAll();
+    await clock.settle();
+    expect(sender.calls[1]?.ids).toEqual(["k2"]);
+  });
+
   test("the same key of another destination is another lane", async () => {
     const { clock, put, ids } = bench({ capabilities: { sendOrder: "per-call" } });
     put("a", { key: "k", topic: "one" });
@@ -259,6 +272,37 @@ describe("retry", () => {
     await clock.settle();
     expect(fate("c")).toBe("UNKNOWN unknown");
     expect(events.some((event) => event.kind === "fault")).toBe(true);
+  });
+
+  test("no sender for now: asked again with back-off", async () => {
+    const sender = new FakeSender(() => stored);
+    let asked = 0;
+    const { clock, put, fate } = bench({
+      sender: () =>
+        ++asked < 4 ? Promise.reject(new DriverError("UNAVAILABLE", "fake: away")) : Promise.resolve(sender),
+    });
+    put("a");
+    await clock.settle();
+    expect(asked).toBe(1);
+    await clock.until(() => fate("a") !== undefined);
+    expect([asked, fate("a")]).toEqual([4, "stored"]);
+  });
+
+  test("a sender that is closed already is not asked for in a hot loop", async () => {
+    const dead = new FakeSender();
+    dead.fail();
+    let asked = 0;
+    const { clock, put, fate } = bench({
+      sender: () => {
+        asked++;
+        return Promise.resolve(dead);
+      },
+    });
+    put("a", { ms: 10_000 });
+    await clock.advance(10_100);
+    expect(fate("a")).toBe("TIMEOUT not-stored");
+    expect(asked).toBeLessThan(20);
+    expect(dead.calls).toHaveLength(0);
   });
 
   test("no sender for good: everything that waits fails with the reason", async () => {

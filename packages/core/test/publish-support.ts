@@ -111,10 +111,10 @@ export interface Bench {
   /** Ids in the order in which they settled, with what came of them. */
   readonly settled: { id: string; result: QueueResult }[];
   /** Enqueues by id; a key gives it a lane. */
-  put(id: string, options?: PutOptions): void;
+  readonly put: (id: string, options?: PutOptions) => void;
   /** `stored`, `unroutable`, or `CODE outcome` of the error. */
-  fate(id: string): string | undefined;
-  ids(): string[][];
+  readonly fate: (id: string) => string | undefined;
+  readonly ids: () => string[][];
 }
 
 export interface PutOptions {

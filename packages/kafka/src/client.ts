@@ -45,9 +45,9 @@ export interface AdminClient {
   partitions(topic: string): Promise<number | undefined>;
   /** Dynamic and default configuration of a topic by name. */
   settings(topic: string): Promise<ReadonlyMap<string, string>>;
-  /** False when it exists already. Resolves when every partition has a leader. */
-  createTopic(topic: NewTopic): Promise<boolean>;
-  /** First and next offset of every partition (up to the last stable one). */
+  /** Creates those that do not exist yet; they may be usable only a moment later. */
+  createTopics(topics: readonly NewTopic[]): Promise<void>;
+  /** First and next offset of every partition (up to the last stable one: records of an open transaction do not count). */
   ends(topic: string): Promise<ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
   committed(groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]>;
   /** Reads without any group: records of one partition from an offset on, and where to go on. */

@@ -1,1 +1,5 @@
-export {};
+export type { KafkaCapabilities } from "./capabilities.ts";
+export { kafka } from "./kafka.ts";
+export type { KafkaJsClient } from "./kafkajs/client.ts";
+export type { KafkaOptions, KafkaSasl } from "./options.ts";
+export type { KafkaMessage } from "./record.ts";

@@ -4,49 +4,57 @@ import { toDriverError } from "./errors.ts";
 
 const pollMs = 50;
 
-/** Makes or checks topics, several at a time; findings in the order of the resources. */
+export interface ProvisionOptions {
+  readonly mode: ProvisionMode;
+  readonly replicationFactor: number;
+  readonly signal: AbortSignal;
+}
+
+/** Makes or checks topics; findings in the order of the resources. */
 export async function provision(
   admin: AdminClient,
   runtime: Runtime,
   resources: readonly Resource[],
-  options: { readonly mode: ProvisionMode; readonly replicationFactor: number; readonly signal: AbortSignal },
+  options: ProvisionOptions,
 ): Promise<readonly Finding[]> {
   if (options.mode === "assume") return [];
-  const findings = await Promise.all(resources.map((resource) => provisionOne(admin, runtime, resource, options)));
-  return findings.flat();
+  const partitions = await Promise.all(resources.map(({ name }) => admin.partitions(name)));
+  const missing = resources.filter((_resource, index) => partitions[index] === undefined);
+  const made = options.mode === "create" ? await create(admin, runtime, missing, options) : missing.map(absent);
+  const compared = await Promise.all(
+    resources.map((resource, index) => {
+      const actual = partitions[index];
+      return actual === undefined ? [] : compare(admin, resource, actual);
+    }),
+  );
+  return [...made, ...compared.flat()];
 }
 
-async function provisionOne(
-  admin: AdminClient,
-  runtime: Runtime,
-  resource: Resource,
-  options: { readonly mode: ProvisionMode; readonly replicationFactor: number; readonly signal: AbortSignal },
-): Promise<readonly Finding[]> {
-  const { name, settings } = resource;
+async function create(admin: AdminClient, runtime: Runtime, resources: readonly Resource[], options: ProvisionOptions): Promise<readonly Finding[]> {
+  if (resources.length === 0) return [];
   try {
-    const partitions = await admin.partitions(name);
-    if (partitions !== undefined) return await compare(admin, resource, partitions);
-    if (options.mode === "verify") {
-      return [{ resource, state: "missing", detail: `kafka: topic "${name}" does not exist; create it with ${settings["partitions"]} partitions, or connect with provision: 'create'` }];
-    }
-    const config = Object.fromEntries(
-      Object.entries(settings)
-        .filter(([key]) => key !== "partitions")
-        .map(([key, value]) => [key, String(value)]),
+    await admin.createTopics(
+      resources.map(({ name, settings: { partitions, ...config } }) => ({
+        name,
+        partitions: Number(partitions),
+        replicationFactor: options.replicationFactor,
+        config: Object.fromEntries(Object.entries(config).map(([key, value]) => [key, String(value)])),
+      })),
     );
-    const created = await admin.createTopic({
-      name,
-      partitions: Number(settings["partitions"]),
-      replicationFactor: options.replicationFactor,
-      config,
-    });
-    await untilUsable(admin, runtime, name, options.signal);
-    return created ? [{ resource, state: "created", detail: `kafka: created topic "${name}"` }] : [];
   } catch (error) {
-    const failure = toDriverError(error, `cannot provision topic "${name}"`, "create it by hand, or grant Create and Describe");
+    const names = resources.map(({ name }) => `"${name}"`).join(", ");
+    const failure = toDriverError(error, `cannot create the topics ${names}`, "create them by hand, or grant Create");
     if (failure.code !== "FORBIDDEN") throw failure;
-    return [{ resource, state: "forbidden", detail: failure.message }];
+    return resources.map((resource) => ({ resource, state: "forbidden", detail: failure.message }));
   }
+  await Promise.all(resources.map(({ name }) => untilUsable(admin, runtime, name, options.signal)));
+  return resources.map((resource) => ({ resource, state: "created", detail: `kafka: created topic "${resource.name}"` }));
+}
+
+function absent(resource: Resource): Finding {
+  const { name, settings } = resource;
+  const detail = `kafka: topic "${name}" does not exist; create it with ${settings["partitions"]} partitions, or connect with provision: 'create'`;
+  return { resource, state: "missing", detail };
 }
 
 /** A topic that somebody else has just created may not be known to every broker yet. */

@@ -71,6 +71,17 @@ export class MemoryBroker {
     this.#write({ topic, group, deadLetter: true }, record);
   }
 
+  /**
+   * Calls `listener` with every record that is stored for all groups of a topic from now on, until the returned function is
+   * called. Like a broadcast it makes the topic routable. Throws `NOT_FOUND`.
+   */
+  watch(topic: string, listener: (record: StoredRecord) => void): () => void {
+    const { watchers } = this.#engine.topic(topic);
+    const watcher = (record: StoredRecord) => listener(copyRecord(record));
+    watchers.add(watcher);
+    return () => void watchers.delete(watcher);
+  }
+
   /** What waits for a group, without what is handed out: own entry last. Takes nothing. Throws `NOT_FOUND`. */
   waiting(topic: string, group: string): readonly StoredRecord[] {
     return this.#engine

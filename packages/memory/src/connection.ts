@@ -19,6 +19,7 @@ import { engineOf } from "./broker.ts";
 import { capabilities } from "./capabilities.ts";
 import type { MemoryCapabilities } from "./capabilities.ts";
 import { Snapshot } from "./dead-letters.ts";
+import { longestTimerMs } from "./engine.ts";
 import type { Attached, Engine } from "./engine.ts";
 import { refuseByLimits } from "./limits.ts";
 import type { Feed } from "./mailbox.ts";
@@ -43,6 +44,7 @@ export class MemoryConnection implements Connection, Attached {
   readonly #receivers = new Set<MemoryReceiver>();
   readonly #resolveClosed: (reason: DriverError | undefined) => void;
   readonly #report: (event: DriverEvent) => void;
+  #letProcessEnd: () => void;
   #finished: DriverError | undefined;
 
   constructor(broker: MemoryBroker, options: ResolvedOptions, context: ConnectContext) {
@@ -57,6 +59,7 @@ export class MemoryConnection implements Connection, Attached {
     this.closed = promise;
     this.#resolveClosed = resolve;
     this.#engine.attach(this);
+    this.#letProcessEnd = this.#keepProcessAlive();
   }
 
   provision(resources: readonly Resource[], mode: ProvisionMode, signal: AbortSignal): Promise<readonly Finding[]> {
@@ -111,7 +114,15 @@ export class MemoryConnection implements Connection, Attached {
     if (this.#finished !== undefined) return;
     this.#finished = error;
     this.#engine.detach(this);
+    this.#letProcessEnd();
     this.#resolveClosed(reason);
+  }
+
+  /** As the socket of a real broker does: else a process that only waits for messages would end. */
+  #keepProcessAlive(): () => void {
+    return this.runtime.timer(longestTimerMs, () => {
+      this.#letProcessEnd = this.#keepProcessAlive();
+    });
   }
 
   #open(sources: readonly Source[], options: ReceiverOptions): MemoryReceiver {

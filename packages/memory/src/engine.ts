@@ -21,6 +21,8 @@ export interface Topic {
   readonly shards: number;
   readonly groups: Map<string, Group>;
   readonly instances: Map<Mailbox, BroadcastSource>;
+  /** Raw readers beside all groups. */
+  readonly watchers: Set<(record: StoredRecord) => void>;
   readonly history: Fifo<{ readonly record: StoredRecord; readonly native: MemoryMessage }>;
   historyBytes: number;
   /** Broadcast instances that were cut off, with `sent` at that moment: the rest is their gap. */
@@ -45,7 +47,7 @@ interface Delayed {
 }
 
 /** The longest time that a timer of Node takes; a longer one fires at once. */
-const longestTimerMs = 2 ** 31 - 1;
+export const longestTimerMs: number = 2 ** 31 - 1;
 
 /** The broker's inside: topics and groups, where a record goes, and when. Knows nothing of senders and receivers. */
 export class Engine {
@@ -95,6 +97,7 @@ export class Engine {
       shards,
       groups: new Map(),
       instances: new Map(),
+      watchers: new Set(),
       history: new Fifo(),
       historyBytes: 0,
       cut: new Map(),
@@ -180,9 +183,8 @@ export class Engine {
     const topic = this.topics.get(to.topic);
     if (to.group === undefined) {
       if (topic === undefined) return { outcome: "not-stored", error: missing(`topic "${to.topic}"`) };
-      return topic.groups.size + topic.instances.size > 0
-        ? undefined
-        : unroutable(`topic "${to.topic}" has no readers`);
+      const readers = topic.groups.size + topic.instances.size + topic.watchers.size;
+      return readers > 0 ? undefined : unroutable(`topic "${to.topic}" has no readers`);
     }
     const group = topic?.groups.get(to.group);
     const place = `${to.deadLetter ? "dead letters" : "an own entry"} of group "${to.group}" of topic "${to.topic}"`;
@@ -206,6 +208,7 @@ export class Engine {
       this.#remember(topic, record, native);
       for (const { mailbox } of topic.groups.values()) mailbox.add(record, native, false);
       for (const mailbox of topic.instances.keys()) mailbox.add(record, native, false);
+      for (const watcher of topic.watchers) watcher(record);
       return;
     }
     const group = this.group(to.topic, to.group);

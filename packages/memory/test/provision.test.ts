@@ -3,8 +3,8 @@ import { memory, MemoryBroker, simulation } from "@sluice/memory";
 import { bench, calm, declared, group, item } from "./support/bench.ts";
 
 describe("provision", () => {
-  const { topology } = memory();
-  const resources = topology({ topics: [declared("a.b", { ordered: true, shards: 3 }), declared("a/b")] });
+  const driver = memory();
+  const resources = driver.topology({ topics: [declared("a.b", { ordered: true, shards: 3 }), declared("a/b")] });
 
   test("topology is pure, and no two things have one name", () => {
     expect(resources.map(({ kind, name }) => `${kind} ${name}`)).toEqual([
@@ -34,7 +34,7 @@ describe("provision", () => {
 
   test("a topic that exists with other settings is reported, and not changed", async () => {
     const { connection, send } = await bench([declared("orders", { groups: [group("billing", { retry: false })] })]);
-    const wanted = topology({ topics: [declared("orders", { ordered: true, shards: 2 })] });
+    const wanted = driver.topology({ topics: [declared("orders", { ordered: true, shards: 2 })] });
     const findings = await connection.provision(wanted, "create", calm);
     expect(findings.map(({ resource, state }) => `${resource.kind} ${state}`)).toEqual([
       "topic differs",
@@ -46,7 +46,7 @@ describe("provision", () => {
 
   test("a name above the limit is refused, with both numbers", async () => {
     const { connection } = await bench([]);
-    const long = topology({ topics: [declared("é".repeat(128), { groups: [] })] });
+    const long = driver.topology({ topics: [declared("é".repeat(128), { groups: [] })] });
     await expect(connection.provision(long, "create", calm)).rejects.toMatchObject({
       code: "CONFIG",
       message: expect.stringMatching(/256 bytes; use 1 to 255/),

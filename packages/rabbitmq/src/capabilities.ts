@@ -26,8 +26,11 @@ export const capabilities = {
 /** The type of the floor. */
 export type RabbitCapabilities = typeof capabilities;
 
-/** Without a replicated queue there is no count of deliveries. */
-export const classicCapabilities: Capabilities = { ...capabilities, deliveries: "absent" };
+/** The floor with `queueType: 'classic'`: such a queue does not count deliveries. */
+export type ClassicCapabilities = Omit<RabbitCapabilities, "deliveries"> & { readonly deliveries: "absent" };
+
+/** The floor with `queueType: 'classic'`. */
+export const classicCapabilities: ClassicCapabilities = { ...capabilities, deliveries: "absent" };
 
 /** From 4.3 on a quorum queue does not count what was returned unprocessed (`basic.nack`). */
 export function refine(floor: Capabilities, settings: Settings, version: string): Capabilities {

@@ -8,6 +8,8 @@ import { answerMs, attempt, bounded, settled } from "./waiting.ts";
 export interface OpenChannel<C extends Channel = Channel> {
   readonly native: C;
   readonly alive: boolean;
+  /** Why it died, or is about to. */
+  readonly reason: DriverError;
   /** Resolves with the reason, or `undefined` after `close()`. */
   readonly closed: Promise<DriverError | undefined>;
   /** Runs synchronously when it dies, before anything else of ours. Not for `close()`. */
@@ -55,6 +57,9 @@ function wrap<C extends Channel>(native: C, link: Link, runtime: Runtime, doing:
     native,
     get alive() {
       return alive && !ending;
+    },
+    get reason() {
+      return ended(cause, doing);
     },
     closed,
     onLost: (run) => void lost.push(run),

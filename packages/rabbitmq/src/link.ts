@@ -50,7 +50,7 @@ export class Link {
       // amqplib decodes it once more.
       vhost: encodeURIComponent(endpoint.vhost),
     };
-    const socketOptions: SocketOptions = {
+    const socketOptions: SocketOptions & { readonly signal: AbortSignal } = {
       ...tlsOptions(settings.tls),
       ...(settings.authentication === "external" ? { credentials: credentials.external() } : {}),
       noDelay: true,

@@ -36,7 +36,7 @@ export function names(namespace: string): Names {
  */
 function word(group: string): string {
   const escaped = group.replaceAll("%", "%25").replaceAll(".", "%2E");
-  if (!/^(dlq|b?\d+)$/.test(escaped)) return escaped;
+  if (!/^(dlq|all|b?\d+)$/.test(escaped)) return escaped;
   return `%${escaped.charCodeAt(0).toString(16)}${escaped.slice(1)}`;
 }
 

@@ -25,7 +25,7 @@ export function shardName(shard: number, bits: number): string {
   let name = "";
   for (let bit = 0; bit < bits; bit++) name += (shard >>> bit) & 1;
   // A group with one shard still needs a word: an unordered group's queue has none.
-  return name === "" ? "0" : name;
+  return name === "" ? "all" : name;
 }
 
 /** What binds a shard's queue to its topic. `own`: the topic's name, as a foreign producer may use it for a routing key. */

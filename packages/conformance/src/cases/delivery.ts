@@ -170,8 +170,9 @@ export const delivery: readonly Case[] = [
       const [one, two] = [context.topic(), context.topic()];
       const seen: string[] = [];
       const all = Promise.withResolvers<void>();
-      await bus.subscribe([one, two], { group: "g" }, (_, { message }) => {
-        seen.push(message.topic);
+      await bus.subscribe([one, two], { group: "g" }, (event, { message }) => {
+        assert.equal(event.topic, message.topic);
+        seen.push(event.topic);
         if (seen.length === 10) all.resolve();
       });
       const items = makeItems(context.run, 5);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { topic as declareTopic } from "@sluice/core";
 import { type Case, defineCase } from "../case.ts";
 import { conserve, effects, publishAll, subscribe } from "../flow.ts";
-import { makeItems } from "../payload.ts";
+import { type Item, makeItems } from "../payload.ts";
 import { refuses } from "./needs.ts";
 
 export const provisioning: readonly Case[] = [
@@ -114,7 +114,7 @@ export const provisioning: readonly Case[] = [
       const tails = ["a.b", "a-b", "a_b", "A.b", "a.b.retry", "a.b.dlq", "goog", "x.fifo", "constructor"];
       const names = [...tails.map((tail) => `${base}.${tail}`), base.padEnd(Math.min(120, context.facts.limits.nameBytes - 10), "y")];
       const topics = names.map((name) =>
-        declareTopic<ReturnType<typeof makeItems>[number]>(name, { shards: 1, key: (item) => item.key, ordering: "none" }),
+        declareTopic<string, Item>(name, { shards: 1, key: (item) => item.key, ordering: "none" }),
       );
       await Promise.all(topics.map((topic) => subscribe(context, bus, topic, { group: "g" })));
       await Promise.all(

@@ -160,6 +160,7 @@ export class Engine {
   #start(work: Work): void {
     if (work.lost) return this.#leave(work);
     work.state = "running";
+    work.overdue = false;
     work.startedMs = this.#options.runtime.monotonicMs();
     this.#running.add(work);
     this.#runner.start(work);
@@ -169,6 +170,8 @@ export class Engine {
     this.#running.delete(work);
     if (work.overdue) {
       this.counters.late++;
+      if (work.abandoned) this.counters.stuck--;
+      work.abandoned = false;
       this.#options.stuck(work, "late");
     }
     if (work.state !== "running") work.unwrap?.(result);
@@ -205,6 +208,7 @@ export class Engine {
   /** A run that ignored its signal for another time limit: its slot goes back, its lane stays closed. */
   giveUpOn(work: Work): void {
     if (!this.#running.delete(work)) return;
+    work.abandoned = true;
     this.counters.stuck++;
     this.#options.stuck(work, "stuck");
     this.#checkQuiet();

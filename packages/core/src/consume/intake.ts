@@ -211,10 +211,13 @@ export class Intake {
   }
 
   /** Ends the pulling; the receiver stays open for settlements until `release`. Resolves when no call is under way. */
-  async stop(): Promise<void> {
+  async stop(signal: AbortSignal): Promise<void> {
     this.#stopping.abort();
     this.#end?.("stop");
-    await this.#supervision;
+    let late = false;
+    await Promise.race([this.#supervision, aborted(signal).then(() => (late = true))]);
+    // A receiver that opens after everybody stopped waiting for it is closed at once.
+    if (late) void this.#supervision?.then(() => this.#receiver && this.release(this.#receiver, signal, false));
     this.#options.state("stopped", undefined);
   }
 

@@ -145,7 +145,7 @@ export class Subscription {
       runtime.timer(deadlineMs, () => engine.abortRunning(closing)),
       runtime.timer(deadlineMs + graceMs, () => end.abort()),
     ];
-    await intake.stop();
+    await intake.stop(end.signal);
     const { receiver } = intake;
     if (receiver) await intake.release(receiver, end.signal, this.#parts.canRelease);
     for (const cancel of cancels) cancel();
@@ -160,7 +160,7 @@ export class Subscription {
 
   /** How much waits for this subscription, over all its topics; a member that the broker cannot tell is left out. */
   async backlog(signal: AbortSignal = new AbortController().signal): Promise<Backlog> {
-    const connection = await this.#parts.keeper.connection();
+    const connection = await this.#parts.keeper.connection(signal);
     try {
       const all = await Promise.all(this.#parts.sources.map((source) => connection.backlog(source, signal)));
       return all.reduce(sum);

@@ -26,6 +26,8 @@ export class Work {
   lost = false;
   /** Its time limit passed while it ran. */
   overdue = false;
+  /** It ran for twice its time limit: its slot was given to others. */
+  abandoned = false;
   startedMs = 0;
   context: HandlerContext | undefined = undefined;
   /** Ends the wait between two runs. */

@@ -15,6 +15,8 @@ export interface EnqueueOptions {
   /** Passes the bound of the buffer: for copies of messages that a consumer's window bounds already. */
   readonly internal?: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Memory of the item, about, where the caller knows it. @default counted */
+  readonly bytes?: number;
   /** Called exactly once, possibly before `enqueue` returns. */
   onSettled(result: QueueResult): void;
 }
@@ -54,9 +56,12 @@ export class Entry {
   }
 }
 
-/** Memory of an item in bytes, about: body, names and values, and a flat price for the objects around them. */
+/** Flat price of the objects around a record. */
+export const overheadBytes = 64;
+
+/** Memory of an item in bytes, about: body, key, names and values. */
 export function sizeOf({ record }: SendItem): number {
-  let size = 64 + (record.body?.byteLength ?? 0) + (record.key?.length ?? 0);
+  let size = overheadBytes + (record.body?.byteLength ?? 0) + (record.key?.length ?? 0);
   for (const name in record.headers) size += name.length + (record.headers[name]?.length ?? 0);
   return size;
 }

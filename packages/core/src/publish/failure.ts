@@ -1,17 +1,11 @@
+import { fromDriver } from "../driver-failure.ts";
 import type { DriverError } from "../driver/index.ts";
-import { type ErrorCode, isSluiceError, SluiceError } from "../errors.ts";
+import { SluiceError } from "../errors.ts";
 import type { Entry } from "./entry.ts";
 
-/** Names of the driver's codes in errors for callers. `LOST` and `ABORTED` say which call ended, not what a caller can do. */
-function codeOf(error: DriverError): ErrorCode {
-  if (error.code === "LOST" || error.code === "ABORTED") return "UNAVAILABLE";
-  return error.code;
-}
-
-/** A driver's error as the caller sees it: the driver's own words, wrapped once. */
+/** A driver's error as the caller sees it: in the driver's own words. */
 export function refused(entry: Entry, error: DriverError): SluiceError {
-  const code = codeOf(error);
-  return new SluiceError(code, error.message, { cause: error.cause ?? error, outcome: outcomeOf(entry) });
+  return fromDriver(error, outcomeOf(entry));
 }
 
 /** Why an item failed that no driver ended: the deadline, the caller's signal, or the end of the queue. */
@@ -35,18 +29,17 @@ export function ended(
   const { lastError } = entry;
   if (lastError && !entry.call) {
     const text = `${what} was tried ${entry.tries} times and given up ${waited}; the last answer: ${lastError.message}`;
-    return new SluiceError(codeOf(lastError), text, { outcome, cause: lastError.cause ?? lastError });
+    return new SluiceError(fromDriver(lastError).code, text, { outcome, cause: lastError });
   }
   return new SluiceError("TIMEOUT", `${what} was not confirmed ${waited}; ${advice(outcome)}`, options);
 }
 
 /** The queue got no sender and will get none: `cause` says why. */
 export function unsendable(driver: string, entry: Entry, cause: unknown): SluiceError {
-  const code = isSluiceError(cause) ? cause.code : "UNAVAILABLE";
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const error = fromDriver(cause);
   const { id } = entry.item.record;
-  const text = `${driver}: cannot publish message ${id} to "${entry.item.to.topic}": ${reason}`;
-  return new SluiceError(code, text, { outcome: outcomeOf(entry), cause });
+  const text = `${driver}: cannot publish message ${id} to "${entry.item.to.topic}": ${error.message}`;
+  return new SluiceError(error.code, text, { outcome: outcomeOf(entry), cause });
 }
 
 /** The waiting line is full as well. */

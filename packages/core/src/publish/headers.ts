@@ -31,10 +31,11 @@ const ownBytes = 40;
 
 /**
  * Names are printable ASCII without blanks, values strings that UTF-8 can hold: what every broker carries.
+ * @returns about how many bytes they are
  * @param own how many headers core adds to these
  * @throws SluiceError `INVALID_MESSAGE`, `TOO_LARGE`
  */
-export function checkHeaders(headers: Headers, own: number, limits: Limits, refuse: Refuse): void {
+export function checkHeaders(headers: Headers, own: number, limits: Limits, refuse: Refuse): number {
   let number = own;
   let length = own * ownBytes;
   for (const name in headers) {
@@ -53,13 +54,14 @@ export function checkHeaders(headers: Headers, own: number, limits: Limits, refu
     throw refuse("INVALID_MESSAGE", `has ${number} headers, above the limit of ${limits.headers}; send fewer`);
   }
   // No UTF-16 unit takes more than three bytes of UTF-8: counting is only needed near the limit.
-  if (length * 3 <= limits.headersBytes) return;
+  if (length * 3 <= limits.headersBytes) return length;
   let bytes = own * ownBytes;
   for (const name in headers) bytes += name.length + Buffer.byteLength(headers[name] ?? "");
   if (bytes > limits.headersBytes) {
     const help = "send less in headers, more in the payload";
     throw refuse("TOO_LARGE", `has headers of ${bytes} bytes, above the limit of ${limits.headersBytes}; ${help}`);
   }
+  return bytes;
 }
 
 /** Names that passed, so that a name is looked at once and not per message. Bounded: users may make names up. */

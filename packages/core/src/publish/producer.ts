@@ -1,12 +1,14 @@
-import type { Capabilities, SendItem } from "../driver/index.ts";
+import type { Capabilities } from "../driver/index.ts";
 import { type Duration, milliseconds } from "../duration.ts";
 import { SluiceError } from "../errors.ts";
 import { events } from "../events.ts";
 import { compose, type Draft, type PublishMiddleware } from "../middleware.ts";
-import type { Topic } from "../topic.ts";
+import type { AnyTopic, Topic } from "../topic.ts";
 import type { QueueResult } from "./entry.ts";
+import { Gate } from "./gate.ts";
 import type { BatchEntry, BatchResult, PublishOptions, Receipt, SendBatchOptions } from "./options.ts";
-import { draft, type RecordPort, toItem, withOutcome } from "./record.ts";
+import { Preparation } from "./preparation.ts";
+import { draft, type Outgoing, type RecordPort, toItem, withOutcome } from "./record.ts";
 import type { SendQueue } from "./send-queue.ts";
 
 /** What a producer needs of the bus. */
@@ -18,7 +20,7 @@ export interface ProducerPort extends RecordPort {
   /** The bus's `publish.deadline`. */
   readonly deadlineMs: number;
   /** Makes sure that the topic exists on the broker; `undefined` once it does. `delayed`: it needs its waiting place. */
-  prepare?(topic: Topic, delayed: boolean): Promise<void> | undefined;
+  prepare?(topic: AnyTopic, delayed: boolean): Promise<void> | undefined;
 }
 
 /** One message on its way: what the two ends of the middleware chain share. */
@@ -33,17 +35,16 @@ interface Publishing {
 export class Producer<Input = unknown, Output = Input, C extends Capabilities = Capabilities> {
   readonly topic: Topic<Input, Output>;
   readonly #port: ProducerPort;
-  readonly #anyTopic: Topic;
   /** Undefined without middleware: nothing is wrapped then. */
   readonly #chain: ((publishing: Publishing) => Promise<void>) | undefined;
-  /** The last one that had to wait for its schema or its topic: later ones go behind it, so that calls keep their order. */
-  #last: Promise<unknown> | undefined;
+  readonly #preparation: Preparation | undefined;
+  readonly #gate: Gate;
 
   constructor(topic: Topic<Input, Output>, port: ProducerPort) {
     this.topic = topic;
     this.#port = port;
-    // The bus and its events handle topics of any type; nothing reads a payload through this.
-    this.#anyTopic = topic as unknown as Topic;
+    this.#gate = new Gate(port.runtime);
+    if (port.prepare) this.#preparation = new Preparation((delayed) => port.prepare?.(topic, delayed), port.runtime);
     if (port.middleware.length > 0) this.#chain = this.#compose(port.middleware);
   }
 
@@ -96,57 +97,18 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       const deadlineMs = this.#dueAt(options.deadline);
       const message = draft(this.topic, id, payload, options, this.#port, cause);
       const delayed = options.delay !== undefined || options.deliverAt !== undefined;
-      const prepared = this.#port.prepare?.(this.#anyTopic, delayed);
-      if (prepared === undefined && this.#last === undefined && !(message instanceof Promise)) {
+      const prepared = this.#preparation?.ready(delayed, deadlineMs);
+      if (prepared === undefined && !this.#gate.busy && !(message instanceof Promise)) {
         return this.#start({ message, options, deadlineMs, receipt: undefined });
       }
-      return this.#startLater(id, Promise.all([message, prepared, this.#last]), options, deadlineMs);
+      const what = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}"`;
+      const waiting = { what, deadlineMs, signal: options.signal };
+      return this.#gate.enter(Promise.all([message, prepared]), waiting, ([known]) =>
+        this.#start({ message: known, options, deadlineMs, receipt: undefined }),
+      );
     } catch (error) {
       return Promise.reject(withOutcome(error));
     }
-  }
-
-  /** Starts when the schema, the topic and the calls before it are ready; gives up at the deadline, or by the signal. */
-  #startLater(
-    id: string,
-    ready: Promise<[Draft, ...unknown[]]>,
-    options: PublishOptions,
-    deadlineMs: number,
-  ): Promise<Receipt> {
-    return new Promise((resolve, reject) => {
-      let over = false;
-      const stop = this.#whenOver(deadlineMs, options.signal, (code) => {
-        over = true;
-        const text = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}" ended before the topic was ready`;
-        reject(new SluiceError(code, text, { outcome: "not-stored", cause: options.signal?.reason }));
-      });
-      const turn = ready
-        .then(([message]) => {
-          if (!over) resolve(this.#start({ message, options, deadlineMs, receipt: undefined }));
-        })
-        .catch((error: unknown) => reject(withOutcome(error)))
-        .finally(() => {
-          stop();
-          if (this.#last === turn) this.#last = undefined;
-        });
-      this.#last = turn;
-    });
-  }
-
-  #whenOver(
-    deadlineMs: number,
-    signal: AbortSignal | undefined,
-    run: (code: "TIMEOUT" | "ABORTED") => void,
-  ): () => void {
-    const { runtime } = this.#port;
-    const abort = () => run("ABORTED");
-    const cancel = runtime.timer(Math.max(0, deadlineMs - runtime.monotonicMs()), () => run("TIMEOUT"));
-    if (signal?.aborted) abort();
-    else signal?.addEventListener("abort", abort, { once: true });
-    return () => {
-      cancel();
-      signal?.removeEventListener("abort", abort);
-    };
   }
 
   #start(publishing: Publishing): Promise<Receipt> {
@@ -165,18 +127,19 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       return Object.defineProperty(wrapped, "name", { value: each.name });
     });
     return compose<Publishing, void>(onPublishing, async (publishing) => {
-      const item = toItem(publishing.message, publishing.options, this.#port);
-      publishing.receipt = await this.#enqueue(item, publishing);
+      const outgoing = toItem(publishing.message, publishing.options, this.#port);
+      publishing.receipt = await this.#enqueue(outgoing, publishing);
     });
   }
 
-  #enqueue(item: SendItem, { options, deadlineMs }: Publishing): Promise<Receipt> {
+  #enqueue({ item, bytes }: Outgoing, { options, deadlineMs }: Publishing): Promise<Receipt> {
     const { key } = item.record;
     return new Promise((resolve, reject) => {
       this.#port.queue.enqueue(item, {
         orderedKey: this.topic.ordering === "key" && key !== null ? laneOf(key) : undefined,
         deadlineMs,
         signal: options.signal,
+        bytes,
         onSettled: (result) => this.#settled(item.record.id, result, resolve, reject),
       });
     });

@@ -14,6 +14,7 @@ import type { Draft } from "../middleware.ts";
 import { validate } from "../schema.ts";
 import type { Topic } from "../topic.ts";
 import { checkHeaders, firstHeaders, type Refuse } from "./headers.ts";
+import { overheadBytes } from "./entry.ts";
 import type { PublishOptions } from "./options.ts";
 
 /** What building a record needs of the bus. */
@@ -63,7 +64,7 @@ function named<Input, Output>(
   cause: Draft["cause"],
 ): Draft {
   const refuse = refusal(topic.name, port);
-  if (typeof id !== "string" || !/^[\x21-\x7e]{1,128}$/.test(id)) {
+  if (options.id !== undefined && (typeof id !== "string" || !/^[\x21-\x7e]{1,128}$/.test(id))) {
     throw refuse("INVALID_MESSAGE", `has id ${show(id)}; use 1 to 128 printable ASCII characters without blanks`);
   }
   const key = options.key === undefined ? keyOf(topic, checked, port) : options.key;
@@ -79,17 +80,23 @@ function named<Input, Output>(
   };
 }
 
+/** An item with its memory in bytes, about. */
+export interface Outgoing {
+  readonly item: SendItem;
+  readonly bytes: number;
+}
+
 /**
  * Encodes a draft, and checks it against the broker's limits before anything is sent.
  * @throws SluiceError `INVALID_PAYLOAD`, `INVALID_MESSAGE`, `TOO_LARGE`, `UNSUPPORTED`, `CONFIG`, each with outcome `not-stored`
  */
-export function toItem(message: Draft, options: PublishOptions, port: RecordPort): SendItem {
+export function toItem(message: Draft, options: PublishOptions, port: RecordPort): Outgoing {
   const { topic, id, key, headers } = message;
   const limits = port.limits();
   const refuse = refusal(topic.name, port);
   const time = Math.floor(port.runtime.wallMs());
   checkKey(key, limits, refuse);
-  checkHeaders(headers, options.expiresAt === undefined ? 0 : 1, limits, refuse);
+  const headerBytes = checkHeaders(headers, options.expiresAt === undefined ? 0 : 1, limits, refuse);
   if (options.expiresAt !== undefined)
     headers[wire.expiresAt] = String(wallMs(options.expiresAt, "expiresAt", topic, port));
   const body = encode(message, port);
@@ -104,7 +111,8 @@ export function toItem(message: Draft, options: PublishOptions, port: RecordPort
     to: { topic: topic.name },
     record: priority === undefined ? record : { ...record, priority },
   };
-  return notBefore === undefined ? item : { ...item, notBefore };
+  const bytes = overheadBytes + body.byteLength + (key?.length ?? 0) + headerBytes;
+  return { item: notBefore === undefined ? item : { ...item, notBefore }, bytes };
 }
 
 function encode(message: Draft, port: RecordPort): Bytes {

@@ -7,7 +7,10 @@ export interface SendQueueOptions {
   /** Of the current connection, or of the last one. */
   limits(): Limits;
   capabilities(): Capabilities;
-  /** The current sender, or the next one; rejects when there will be none: the bus is closed, or failed for good. */
+  /**
+   * The current sender, or the next one. A rejection with a retryable DriverError is asked again after a back-off; any other one
+   * means that there will be none, and fails all that waits.
+   */
   sender(): Promise<Sender>;
   /** Bound on what is queued or sent and unconfirmed. Behind it a line of waiting callers: 8 × the messages, 2 × the bytes. */
   readonly buffer: { readonly messages: number; readonly bytes: number };

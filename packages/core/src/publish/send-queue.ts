@@ -57,7 +57,7 @@ export class SendQueue {
 
   /** Takes an item. It settles through `options.onSettled`: confirmed, unroutable, refused, or ended by deadline or signal. */
   enqueue(item: SendItem, options: EnqueueOptions): void {
-    const entry = new Entry(item, options, sizeOf(item), this.#options.runtime.monotonicMs());
+    const entry = new Entry(item, options, options.bytes ?? sizeOf(item), this.#options.runtime.monotonicMs());
     this.#pending++;
     this.#bytes += entry.bytes;
     if (this.#closed) return this.#end([entry], "closed");
@@ -148,28 +148,35 @@ export class SendQueue {
     if (this.#asked) return;
     this.#asked = true;
     this.#options.sender().then(
-      async (sender) => {
-        this.#sender = sender;
-        let closed = false;
-        void sender.closed.then(() => {
-          closed = true;
-          if (this.#sender === sender) this.#sender = undefined;
-        });
-        // n.b. One that is closed already would be asked for again at once, and again: wait a little.
-        await Promise.resolve();
-        this.#asked = false;
-        if (closed) this.#retryLater(true, new DriverError("LOST", `${this.#options.driver}: the sender was closed`));
-        else this.#dispatch();
-      },
+      (sender) => this.#adopt(sender),
       (error: unknown) => {
         this.#asked = false;
-        const { driver } = this.#options;
-        for (const entry of this.#waits.unsettled()) {
-          if (!entry.call) this.#settle(entry, failed(unsendable(driver, entry, error)));
-        }
-        this.#purge();
+        if (error instanceof DriverError && error.retryable) this.#retryLater(true, error);
+        else this.#failAll(error);
       },
     );
+  }
+
+  async #adopt(sender: Sender): Promise<void> {
+    this.#sender = sender;
+    let closed = false;
+    void sender.closed.then(() => {
+      closed = true;
+      if (this.#sender === sender) this.#sender = undefined;
+    });
+    // n.b. One that is closed already would be asked for again at once, and again: wait a little.
+    await Promise.resolve();
+    this.#asked = false;
+    if (closed) this.#retryLater(true, new DriverError("LOST", `${this.#options.driver}: the sender was closed`));
+    else this.#dispatch();
+  }
+
+  /** There will be no sender. What is in a call gets its answer from there. */
+  #failAll(error: unknown): void {
+    for (const entry of this.#waits.unsettled()) {
+      if (!entry.call) this.#settle(entry, failed(unsendable(this.#options.driver, entry, error)));
+    }
+    this.#purge();
   }
 
   async #call(sender: Sender, entries: readonly Entry[]): Promise<void> {

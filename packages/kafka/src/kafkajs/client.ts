@@ -2,7 +2,8 @@ import type { Runtime } from "@sluice/core/driver";
 import type { Kafka } from "kafkajs";
 import type { KafkaClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
-import { adminClient, clusterOf } from "./admin.ts";
+import { adminClient } from "./admin.ts";
+import { clusterOf } from "./cluster.ts";
 import { createConsumer } from "./consumer.ts";
 import { createEngine } from "./engine.ts";
 import { openProducer } from "./producer.ts";
@@ -18,9 +19,10 @@ export async function openKafkaJs(config: KafkaConfig, clientName: string, runti
   signal.addEventListener("abort", abort, { once: true });
   try {
     const admin = engine.kafka.admin();
-    const cluster = await clusterOf(engine.kafka, config.metadataMaxAge);
+    const cluster = await clusterOf(engine.kafka);
     await Promise.all([admin.connect(), cluster.connect()]);
-    const client = adminClient(admin, cluster);
+    await cluster.refreshMetadata();
+    const client = adminClient(admin, cluster, runtime);
     await client.ping();
     return {
       native: engine.kafka,

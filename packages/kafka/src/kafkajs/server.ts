@@ -1,12 +1,14 @@
 import type { Cluster } from "kafkajs";
+import { brokerOf } from "./cluster.ts";
 
-/** Kafka tells its version nowhere; the newest protocol version of some requests gives the release that brought it. */
-const marks: readonly { readonly api: number; readonly version: number; readonly release: string }[] = [];
+/** Kafka tells its version to nobody; the protocol versions that it speaks narrow it down. */
+const listOffsets = 2;
+const addRaftVoter = 80;
 
+/** Release line of a broker of the cluster. */
 export async function serverOf(cluster: Cluster): Promise<string> {
-  await cluster.refreshMetadata();
-  const [nodeId] = cluster.getNodeIds();
-  const versions = nodeId === undefined ? {} : await (await cluster.findBroker({ nodeId: String(nodeId) })).apiVersions();
-  const mark = marks.find(({ api, version }) => (versions[api]?.maxVersion ?? -1) >= version);
-  return `Apache Kafka ${mark ? mark.release : "(version unknown)"}`;
+  const versions = await (await brokerOf(cluster)).apiVersions();
+  // 4.0 removed the oldest versions of most requests; 3.9 brought the requests that change the controllers.
+  if ((versions[listOffsets]?.minVersion ?? 0) >= 1) return "Apache Kafka 4.x";
+  return versions[addRaftVoter] ? "Apache Kafka 3.9" : "Apache Kafka older than 3.9";
 }

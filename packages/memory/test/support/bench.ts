@@ -30,12 +30,13 @@ export interface LostCall {
 export interface Reader {
   readonly receiver: Receiver;
   readonly lost: LostCall[];
+  readonly lostDeliveries: Set<Delivery>;
   /** Waits until there is something. */
-  receive(max?: number): Promise<readonly Delivery[]>;
+  readonly receive: (max?: number) => Promise<readonly Delivery[]>;
   /** Only what is there now: `[]` when nothing is. */
-  poll(max?: number): Promise<readonly Delivery[]>;
-  accept(...deliveries: readonly Delivery[]): Promise<readonly string[]>;
-  release(kind: "returned" | "failed", ...deliveries: readonly Delivery[]): Promise<readonly string[]>;
+  readonly poll: (max?: number) => Promise<readonly Delivery[]>;
+  readonly accept: (...deliveries: readonly Delivery[]) => Promise<readonly string[]>;
+  readonly release: (kind: "returned" | "failed", ...deliveries: readonly Delivery[]) => Promise<readonly string[]>;
 }
 
 export interface Bench {
@@ -43,9 +44,13 @@ export interface Bench {
   readonly broker: MemoryBroker;
   readonly connection: Connection;
   readonly events: DriverEvent[];
-  connect(clientName?: string): Promise<Connection>;
-  send(...items: readonly SendItem[]): Promise<readonly string[]>;
-  read(sources?: Source | readonly Source[], options?: Partial<ReceiverOptions>, on?: Connection): Promise<Reader>;
+  readonly connect: (clientName?: string) => Promise<Connection>;
+  readonly send: (...items: readonly SendItem[]) => Promise<readonly string[]>;
+  readonly read: (
+    sources?: Source | readonly Source[],
+    options?: Partial<ReceiverOptions>,
+    on?: Connection,
+  ) => Promise<Reader>;
 }
 
 export function group(name: string, options: Partial<DeclaredGroup> = {}): DeclaredGroup {
@@ -85,8 +90,9 @@ export function ids(deliveries: readonly { readonly id: string | undefined }[]):
 export async function bench(
   topics: readonly DeclaredTopic[] = [declared("orders")],
   options: MemoryOptions = {},
+  seed = 1,
 ): Promise<Bench> {
-  const clock = simulation();
+  const clock = simulation({ seed });
   const broker = options.broker ?? new MemoryBroker();
   const driver = memory({ ...options, broker });
   const events: DriverEvent[] = [];
@@ -114,16 +120,21 @@ async function open(
   options: Partial<ReceiverOptions>,
 ): Promise<Reader> {
   const lost: LostCall[] = [];
+  const lostDeliveries = new Set<Delivery>();
   const receiver = await connection.receiver(sources, {
     ordered: false,
     window: 100,
     windowBytes: Infinity,
-    lost: (deliveries, reason) => lost.push({ ids: deliveries.map(({ id }) => id), reason }),
+    lost: (deliveries, reason) => {
+      lost.push({ ids: deliveries.map(({ id }) => id), reason });
+      for (const delivery of deliveries) lostDeliveries.add(delivery);
+    },
     ...options,
   });
   return {
     receiver,
     lost,
+    lostDeliveries,
     receive: async (max = 100) => (await receiver.receive(max, calm)) ?? [],
     poll: async (max = 100) => {
       const abort = new AbortController();

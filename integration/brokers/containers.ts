@@ -1,0 +1,159 @@
+import { randomBytes } from "node:crypto";
+import type { ContainerRuntimeClient, GenericContainer, StartedTestContainer, WaitStrategy } from "testcontainers";
+import { guard } from "./guard.ts";
+import { composeVersion, imageOf } from "./images.ts";
+import { asEnvironment, kafkaSettings } from "./kafka-settings.ts";
+import { orUndo } from "./native.ts";
+import { freePorts } from "./ports.ts";
+import { untilReady } from "./ready.ts";
+import type { BrokerAddress, BrokerControl, BrokerRequest, Log, RunningBroker, StopMode } from "./types.ts";
+
+const engineLimit = 5_000;
+const stopSeconds = 40;
+type Container = ReturnType<ContainerRuntimeClient["container"]["getById"]>;
+
+/** The Docker engine's client, if one answers quickly; rejects with the reason otherwise. */
+export async function containerEngine(): Promise<ContainerRuntimeClient> {
+  const { getContainerRuntimeClient } = await import("testcontainers");
+  const timer = Promise.withResolvers<never>();
+  const timeout = setTimeout(() => timer.reject(new Error("it did not answer in time")), engineLimit);
+  try {
+    return await Promise.race([getContainerRuntimeClient(), timer.promise]);
+  } catch (error) {
+    throw new Error(`no Docker engine: ${(error as Error).message}`, { cause: error });
+  } finally {
+    clearTimeout(timeout);
+  }
+}
+
+/** A broker in a container, through Testcontainers, with the image of docker-compose.yml. */
+export async function startContainer(request: BrokerRequest, log: Log): Promise<RunningBroker> {
+  const engine = await containerEngine();
+  const { broker } = request;
+  const image = imageOf(broker, request.version);
+  const since = Date.now();
+  const { name, forget } = guardedName(engine, broker);
+  // n.b. a fixed port: Docker gives a container another random one after every restart, and
+  // Kafka has to know beforehand what to advertise.
+  const [port = 0] = await freePorts(1);
+  const host = engine.info.containerRuntime.host === "localhost" ? "127.0.0.1" : engine.info.containerRuntime.host;
+  const address: BrokerAddress =
+    broker === "kafka"
+      ? { kind: "brokers", brokers: [`${host}:${port}`] }
+      : { kind: "url", url: `amqp://guest:guest@${host}:${port}` };
+  log(`starting ${image} in a container`);
+  const started = await create(broker, image, `${host}:${port}`, port, name);
+  const stop = once(async () => {
+    await started.stop({ timeout: 0, remove: true, removeVolumes: true });
+    forget();
+  });
+  const container = engine.container.getById(started.getId());
+  const version = await orUndo(stop, () => untilServing(container, address));
+  return {
+    broker,
+    provider: "containers",
+    version: version ?? request.version ?? composeVersion(broker),
+    environment: "broker",
+    address,
+    environmentVariables:
+      address.kind === "url" ? { RABBITMQ_URL: address.url } : { KAFKA_BROKERS: address.brokers.join(",") },
+    readyAfter: Date.now() - since,
+    control: controlOf(container, address, started),
+    stop,
+  };
+}
+
+async function create(
+  broker: BrokerRequest["broker"],
+  image: string,
+  advertised: string,
+  port: number,
+  name: string,
+): Promise<StartedTestContainer> {
+  const { GenericContainer } = await import("testcontainers");
+  const container = new GenericContainer(image).withName(name).withWaitStrategy(noWait);
+  const ready = broker === "kafka" ? kafka(container, advertised, port) : rabbit(container, port);
+  return ready.start().catch((error: unknown) => {
+    const { message } = error as Error;
+    const hint = message.includes("ryuk")
+      ? "; this is Testcontainers' reaper image: make it available, or set TESTCONTAINERS_RYUK_DISABLED=true"
+      : "";
+    throw new Error(`${image} could not be started: ${message}${hint}`, { cause: error });
+  });
+}
+
+function kafka(container: GenericContainer, advertised: string, port: number): GenericContainer {
+  const listeners = { bind: "", clientPort: 9092, internalPort: 19_092, controllerPort: 19_093, advertised };
+  const settings = { ...kafkaSettings(listeners), "controller.quorum.voters": "1@127.0.0.1:19093" };
+  return container
+    .withExposedPorts({ container: 9092, host: port })
+    .withEnvironment({ ...asEnvironment(settings), KAFKA_HEAP_OPTS: "-Xmx512m -Xms256m" });
+}
+
+function rabbit(container: GenericContainer, port: number): GenericContainer {
+  return container.withExposedPorts({ container: 5672, host: port });
+}
+
+/** Readiness is asked of the broker itself, the same way for every provider. */
+const noWait: WaitStrategy = {
+  waitUntilReady: () => Promise.resolve(),
+  withStartupTimeout: () => noWait,
+  isStartupTimeoutSet: () => true,
+  getStartupTimeout: () => 0,
+};
+
+/**
+ * A name that the guard knows before the container exists. The reaper of Testcontainers does
+ * the same job, but it cannot run everywhere.
+ */
+function guardedName(engine: ContainerRuntimeClient, broker: string): { name: string; forget: () => void } {
+  const name = `sluice-${broker}-${process.pid}-${randomBytes(4).toString("hex")}`;
+  const { socketPath } = engine.container.dockerode.modem as { socketPath?: string };
+  if (!socketPath) return { name, forget: () => {} };
+  return { name, forget: guard({ kind: "container", socket: socketPath, name }) };
+}
+
+function untilServing(container: Container, address: BrokerAddress): Promise<string | undefined> {
+  return untilReady(address, {
+    within: 120_000,
+    hopeless: async () => {
+      const { State } = await container.inspect();
+      return State.Running ? undefined : `the container ended with code ${State.ExitCode}`;
+    },
+    tail: async () => {
+      const log = await container.logs({ stdout: true, stderr: true, tail: 30 });
+      // Docker frames each piece with eight binary bytes.
+      return log.toString("utf8").replaceAll(/[\u0000-\u0008]+.{0,4}?(?=[\x20-\x7e])/g, "");
+    },
+  });
+}
+
+function controlOf(container: Container, address: BrokerAddress, started: StartedTestContainer): BrokerControl {
+  const stop = async (mode: StopMode): Promise<void> => {
+    const { State } = await container.inspect();
+    if (!State.Running) return;
+    const ended = container.wait();
+    await (mode === "kill" ? container.kill({ signal: "SIGKILL" }) : container.stop({ t: stopSeconds }));
+    await ended;
+  };
+  const start = async (): Promise<void> => {
+    const { State } = await container.inspect();
+    if (!State.Running) await container.start();
+    await untilServing(container, address);
+  };
+  const restart = async (mode: StopMode): Promise<void> => {
+    await stop(mode);
+    await start();
+  };
+  if (address.kind !== "url") return { restart, stop, start };
+  const memoryAlarm = async (on: boolean): Promise<void> => {
+    const result = await started.exec(["rabbitmqctl", "set_vm_memory_high_watermark", on ? "0.00001" : "0.4"]);
+    if (result.exitCode !== 0) throw new Error(`rabbitmqctl: ${result.output}`);
+  };
+  return { restart, stop, start, memoryAlarm };
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= action());
+}

@@ -1,0 +1,37 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { defineHarness, type Harness } from "@sluice/conformance";
+import { kafka } from "@sluice/kafka";
+import { openRawKafka } from "./raw-kafka.ts";
+import { announced } from "./start.ts";
+
+const brokers = (process.env["KAFKA_BROKERS"] ?? "localhost:9092").split(",");
+
+function versionOf(library: string): string {
+  const file = createRequire(import.meta.url).resolve(`${library}/package.json`);
+  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version;
+}
+
+const harness: Harness = defineHarness({
+  adapter: "@sluice/kafka",
+  environment: announced("kafka"),
+  clients: { kafkajs: versionOf("kafkajs") },
+  driver: (variant = {}) =>
+    kafka({
+      brokers: variant.via ? [`${variant.via.host}:${variant.via.port}`] : brokers,
+      // The shortest session that brokers accept: a dead member's partitions move after it.
+      sessionTimeout: 6_000,
+      rebalanceTimeout: 10_000,
+      heartbeatInterval: 500,
+      fetchWait: 100,
+    }),
+  raw: () => openRawKafka(brokers),
+  timing: { leaseMs: 6_000, recoveryMs: 15_000, quietMs: 1_000 },
+  // n.b. no `upstream`: clients follow the address that the broker advertises, so a proxy in front of it would be walked around.
+  environmentSkips: {
+    "G-27": "the broker's listener is PLAINTEXT: it knows no credentials",
+  },
+  parallel: 6,
+});
+
+export default harness;

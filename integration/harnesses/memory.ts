@@ -1,0 +1,73 @@
+import { defineHarness, type Harness, type RawClient, type RawReader } from "@sluice/conformance";
+import { memory, MemoryBroker, type StoredRecord } from "@sluice/memory";
+
+const broker = new MemoryBroker();
+const leaseMs = 400;
+
+/** The broker's own methods, which use nothing of the driver. */
+const raw: RawClient = {
+  async produce(topic, records) {
+    for (const { key = null, body, headers = {} } of records) {
+      const text: Record<string, string> = {};
+      const binary: Record<string, Uint8Array> = {};
+      for (const [name, value] of Object.entries(headers)) {
+        if (typeof value === "string") text[name] = value;
+        else binary[name] = value;
+      }
+      broker.publish(topic, { key, body, headers: text, binaryHeaders: binary });
+    }
+  },
+  async consume(topic) {
+    return readerOf(topic);
+  },
+  async deadLetters(topic, group) {
+    return broker.deadLetters(topic, group).map(toRaw);
+  },
+  async depth(topic, group) {
+    const { ready, inFlight } = broker.depth(topic, group);
+    return ready + inFlight;
+  },
+  async close() {},
+};
+
+function toRaw(record: StoredRecord) {
+  return { key: record.key, body: record.body, headers: { ...record.headers, ...record.binaryHeaders } };
+}
+
+/** Counts what the topic's groups hold beyond what they held when it was opened. */
+function readerOf(topic: string): RawReader {
+  const groups = broker.topics().get(topic) ?? [];
+  const [group] = groups;
+  if (group === undefined) throw new Error(`topic ${topic} has no group to look at`);
+  const before = broker.waiting(topic, group).length;
+  return {
+    read: async (count) => broker.waiting(topic, group).slice(before, before + count).map(toRaw),
+    close: async () => {},
+  };
+}
+
+async function outage(downMs: number): Promise<void> {
+  const end = broker.outage();
+  await new Promise((resolve) => setTimeout(resolve, Math.min(downMs, 500)));
+  end();
+}
+
+const noAddress = "the broker is an object in this process: there is no address to connect to";
+
+const harness: Harness = defineHarness({
+  adapter: "@sluice/memory",
+  environment: { kind: "fake", name: "memory", provider: "embedded" },
+  clients: {},
+  driver: () => memory({ broker, leaseMs }),
+  raw: async () => raw,
+  timing: { leaseMs, recoveryMs: 2_000, quietMs: 200 },
+  control: { restart: outage, kill: outage },
+  crash: (clientName) => void broker.disconnect(clientName),
+  environmentSkips: {
+    "G-27": "the broker is an object in this process: it has no credentials",
+    "G-30": noAddress,
+  },
+  parallel: 8,
+});
+
+export default harness;

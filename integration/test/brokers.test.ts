@@ -1,0 +1,146 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { fits, imageOf, knownVersions } from "../brokers/images.ts";
+import { brokers, listing, type BrokerRequest, type RunningBroker } from "../brokers/index.ts";
+import { asEnvironment } from "../brokers/kafka-settings.ts";
+import { freePorts } from "../brokers/ports.ts";
+import { probe, untilReady } from "../brokers/ready.ts";
+import { addressText, runTable } from "../brokers/table.ts";
+
+const offers = await listing();
+const native = offers.filter((offer) => offer.provider === "native" && offer.why === undefined);
+
+const silent = { log: (): void => {} };
+
+async function one(request: BrokerRequest): Promise<RunningBroker> {
+  const running = await brokers([request], silent);
+  onTestFinished(running.stopAll);
+  const [broker] = running.available;
+  if (!broker) throw new Error(running.unavailable.map(({ why }) => why).join());
+  return broker;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`not within 20 s: ${what}`);
+    await delay(25);
+  }
+}
+
+function setVariable(name: string, value: string): void {
+  const before = process.env[name];
+  process.env[name] = value;
+  onTestFinished(() => {
+    if (before === undefined) delete process.env[name];
+    else process.env[name] = before;
+  });
+}
+
+describe("small parts", () => {
+  test("free ports are all different", async () => {
+    const ports = await freePorts(20);
+    expect(new Set(ports).size).toBe(20);
+  });
+
+  test("versions match by whole parts", () => {
+    expect(fits("4.3.6", "4.3")).toBe(true);
+    expect(fits("4.30.1", "4.3")).toBe(false);
+    expect(fits("3.10.8", undefined)).toBe(true);
+  });
+
+  test("images come from docker-compose.yml", () => {
+    expect(imageOf("kafka")).toMatch(/^apache\/kafka:\d+\.\d+\.\d+$/);
+    expect(imageOf("kafka", "3.9.2")).toBe("apache/kafka:3.9.2");
+    expect(imageOf("rabbitmq", "4.1")).toBe("rabbitmq:4.1-management");
+    expect(knownVersions("kafka")).toContain("3.9.2");
+  });
+
+  test("Kafka's settings follow the image's naming", () => {
+    expect(asEnvironment({ "auto.create.topics.enable": "false" })).toEqual({ KAFKA_AUTO_CREATE_TOPICS_ENABLE: "false" });
+  });
+
+  test("the table hides passwords and says why something is missing", () => {
+    expect(addressText({ kind: "url", url: "amqp://me:secret@host:1" })).toBe("amqp://me:***@host:1");
+    const text = runTable([], [{ request: { broker: "kafka", version: "9" }, why: "first\nsecond" }]);
+    expect(text.split("\n").at(-1)).toMatch(/^kafka +any +9 +- +unavailable: first$/);
+  });
+});
+
+describe("what cannot be had", () => {
+  test("an external broker that does not answer is reported, and not replaced by another provider's on request", async () => {
+    const [port] = await freePorts(1);
+    setVariable("RABBITMQ_URL", `amqp://127.0.0.1:${port}`);
+    const { available, unavailable } = await brokers([{ broker: "rabbitmq", provider: "external" }], silent);
+    expect(available).toEqual([]);
+    expect(unavailable[0]?.why).toMatch(/RABBITMQ_URL is set, but the broker did not answer .*ECONNREFUSED/);
+  });
+
+  test("SLUICE_REQUIRE_BROKERS turns it into a failure", async () => {
+    setVariable("KAFKA_BROKERS", "");
+    setVariable("SLUICE_REQUIRE_BROKERS", "all");
+    const attempt = brokers([{ broker: "kafka", provider: "external" }], silent);
+    await expect(attempt).rejects.toThrow(/KAFKA_BROKERS is not set/);
+  });
+
+  test("waiting ends at once, with the log, when the process is gone", async () => {
+    const [port] = await freePorts(1);
+    const waiting = untilReady(
+      { kind: "brokers", brokers: [`127.0.0.1:${port}`] },
+      { hopeless: () => "exited with code 1", tail: () => Promise.resolve("no space left") },
+    );
+    await expect(waiting).rejects.toThrow(/exited with code 1.*\nend of its log:\nno space left/);
+  });
+});
+
+describe.each(native)("native $broker $version", ({ broker, version }) => {
+  const request = { broker, provider: "native", version } as const;
+
+  test("starts, answers, survives a kill on the same address, and leaves nothing", async () => {
+    const running = await one(request);
+    expect(fits(running.version, version)).toBe(true);
+    await probe(running.address);
+    const before = running.local?.pid();
+
+    await running.control?.restart("kill");
+    expect(running.local?.pid()).not.toBe(before);
+    await probe(running.address);
+
+    const directory = running.local?.directory ?? "";
+    const pid = running.local?.pid() ?? 0;
+    expect(existsSync(directory)).toBe(true);
+    await running.stop();
+    expect(existsSync(directory)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
+  });
+
+  test("ends with the process that started it, even if that is killed", async () => {
+    const cli = join(import.meta.dirname, "../brokers/cli.ts");
+    const options = ["--broker", broker, "--provider", "native", "--version", version, "--json"];
+    const run = spawn(process.execPath, ["--conditions=@sluice/source", cli, ...options], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    onTestFinished(() => void run.kill("SIGTERM"));
+    const [line] = (await once(createInterface({ input: run.stdout }), "line")) as [string];
+    const [started] = JSON.parse(line) as { pid: number; local: { directory: string } }[];
+    if (!started) throw new Error("nothing was started");
+    expect(isAlive(started.pid)).toBe(true);
+
+    run.kill("SIGKILL");
+    await until("the broker is gone", () => !isAlive(started.pid));
+    await until("its folder is gone", () => !existsSync(started.local.directory));
+  });
+});

@@ -1,0 +1,37 @@
+import type { Case } from "../case.ts";
+import { batches } from "./batches.ts";
+import { delivery } from "./delivery.ts";
+import { faults } from "./faults.ts";
+import { groups } from "./groups.ts";
+import { hygiene } from "./hygiene.ts";
+import { lifecycle } from "./lifecycle.ts";
+import { negative } from "./negative.ts";
+import { ordering } from "./ordering.ts";
+import { payload } from "./payload.ts";
+import { provisioning } from "./provisioning.ts";
+import { retry } from "./retry.ts";
+import { settlement } from "./settlement.ts";
+
+/** Every case. Ids are permanent and never reused. */
+export const catalogue: readonly Case[] = [
+  ...lifecycle,
+  ...delivery,
+  ...settlement,
+  ...ordering,
+  ...groups,
+  ...batches,
+  ...payload,
+  ...provisioning,
+  ...retry,
+  ...hygiene,
+  ...negative,
+  ...faults,
+];
+
+/** Known behaviours of messaging suites that have no meaning here, so that their absence is a statement. */
+export const notApplicable: Readonly<Record<string, string>> = {
+  "BA-02": "How many messages share one request to the broker is not promised: batching is by load, and the broker cannot tell.",
+  "RD-04": "A lease that runs out is no attempt: attempts count runs of the handler. Crashes are judged by G-06.",
+  "RD-09": "There is no upper bound on the age of a retried message; expiresAt (RD-08) is the publisher's statement.",
+  "GR-06": "Partitions are the broker's matter; members never address one. GR-02 and OR-01 test what follows from them.",
+};

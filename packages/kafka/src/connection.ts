@@ -1,0 +1,137 @@
+import {
+  type Backlog,
+  type ConnectContext,
+  type Connection,
+  type Delivery,
+  DriverError,
+  type Finding,
+  type ProvisionMode,
+  type Receiver,
+  type ReceiverOptions,
+  type Resource,
+  type Sender,
+  type Source,
+} from "@sluice/core/driver";
+import { backlogOf, browseDeadLetters } from "./reading.ts";
+import { type KafkaCapabilities, capabilities, limits } from "./capabilities.ts";
+import type { KafkaClient } from "./client.ts";
+import { toDriverError } from "./errors.ts";
+import type { MemberContext } from "./member.ts";
+import type { KafkaConfig } from "./options.ts";
+import { provision } from "./provision.ts";
+import { KafkaReceiver } from "./receiver.ts";
+import { KafkaSender } from "./sender.ts";
+import { TopicCatalogue } from "./topics.ts";
+
+const closeGraceMs = 2_000;
+
+/** Never fails as a whole: the client reconnects by itself, and senders and receivers end one by one. */
+export class KafkaConnection implements Connection {
+  readonly capabilities: KafkaCapabilities = capabilities;
+  readonly limits: typeof limits = limits;
+  readonly server: string;
+  readonly native: unknown;
+  readonly closed: Promise<DriverError | undefined>;
+  readonly #client: KafkaClient;
+  readonly #config: KafkaConfig;
+  readonly #context: ConnectContext;
+  readonly #topics: TopicCatalogue;
+  readonly #open = new Set<Sender | Receiver>();
+  /** Positions of broadcast instances whose receiver failed, by instance and topic. */
+  readonly #remembered = new Map<string, Map<string, number>>();
+  #finish!: (reason: undefined) => void; // set in the constructor, by the promise
+  #closing: Promise<void> | undefined;
+
+  constructor(client: KafkaClient, config: KafkaConfig, context: ConnectContext) {
+    this.#client = client;
+    this.#config = config;
+    this.#context = context;
+    this.server = client.server;
+    this.native = client.native;
+    this.#topics = new TopicCatalogue(client.admin, context.runtime, config.metadataMaxAge);
+    this.closed = new Promise((resolve) => (this.#finish = resolve));
+  }
+
+  async provision(resources: readonly Resource[], mode: ProvisionMode, signal: AbortSignal): Promise<readonly Finding[]> {
+    const { replicationFactor } = this.#config;
+    const work = provision(this.#client.admin, this.#context.runtime, resources, { mode, replicationFactor, signal });
+    return this.#bounded(work, signal, "cannot provision");
+  }
+
+  async sender(): Promise<Sender> {
+    try {
+      const producer = await this.#client.producer();
+      return this.#track(new KafkaSender(producer, this.#topics, this.#context.runtime, this.#config.namespace));
+    } catch (error) {
+      throw toDriverError(error, "cannot open a producer");
+    }
+  }
+
+  async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
+    try {
+      return this.#track(await KafkaReceiver.open(sources, options, (source) => this.#memberContext(source), this.#context.runtime));
+    } catch (error) {
+      throw toDriverError(error, "cannot open a receiver");
+    }
+  }
+
+  backlog(source: Source, signal: AbortSignal): Promise<Backlog> {
+    const remembered = this.#memory(source);
+    return this.#bounded(backlogOf(this.#client.admin, source, this.#config.namespace, remembered), signal, "cannot read the backlog");
+  }
+
+  browse(
+    source: Source,
+    after: string | undefined,
+    max: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
+    const work = browseDeadLetters(this.#client.admin, source, this.#config.namespace, after, max);
+    return this.#bounded(work, signal, "cannot browse");
+  }
+
+  ping(signal: AbortSignal): Promise<void> {
+    return this.#bounded(this.#client.admin.ping(), signal, "no answer");
+  }
+
+  close(signal: AbortSignal): Promise<void> {
+    this.#closing ??= this.#close(signal);
+    return this.#closing;
+  }
+
+  async #close(signal: AbortSignal): Promise<void> {
+    await Promise.all([...this.#open].map((one) => one.close(signal)));
+    await this.#client.close(signal.aborted ? 0 : closeGraceMs);
+    this.#finish(undefined);
+  }
+
+  #track<T extends Sender | Receiver>(one: T): T {
+    this.#open.add(one);
+    void one.closed.then(() => this.#open.delete(one));
+    return one;
+  }
+
+  #memberContext(source: Source): MemberContext {
+    const { runtime } = this.#context;
+    return { client: this.#client, config: this.#config, runtime, remembered: this.#memory(source), report: (event) => this.#context.report(event) };
+  }
+
+  #memory(source: Source): Map<string, number> {
+    if (!("broadcast" in source)) return new Map();
+    const key = JSON.stringify([source.broadcast, source.instance, source.topic]);
+    const memory = this.#remembered.get(key) ?? new Map<string, number>();
+    this.#remembered.set(key, memory);
+    return memory;
+  }
+
+  #bounded<T>(work: Promise<T>, signal: AbortSignal, doing: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(new DriverError("UNAVAILABLE", `kafka: ${doing}: no answer before the deadline; check that the brokers are reachable`));
+      if (signal.aborted) abort();
+      signal.addEventListener("abort", abort, { once: true });
+      work
+        .then(resolve, (error: unknown) => reject(toDriverError(error, doing)))
+        .finally(() => signal.removeEventListener("abort", abort));
+    });
+  }
+}

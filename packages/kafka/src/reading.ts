@@ -1,0 +1,63 @@
+import type { Backlog, Delivery, Source } from "@sluice/core/driver";
+import type { AdminClient } from "./client.ts";
+import { groupIdOf, topicsOf } from "./names.ts";
+import { fromKafka } from "./record.ts";
+
+/**
+ * How far a group is behind, over all of its topics: committed first and end second, so that it is never negative. Without a commit
+ * a group that begins "now" has nothing to read; others have everything.
+ */
+export async function backlogOf(
+  admin: AdminClient,
+  source: Source,
+  namespace: string,
+  remembered: ReadonlyMap<string, number>,
+): Promise<Backlog> {
+  const topics = topicsOf(source, namespace);
+  const broadcast = "broadcast" in source;
+  const committed = broadcast ? [] : await admin.committed(groupIdOf(source, namespace), topics);
+  let ready = 0;
+  for (const topic of topics) {
+    for (const [partition, { low, high }] of await admin.ends(topic)) {
+      const position = broadcast
+        ? remembered.get(`${topic}/${partition}`)
+        : committed.find((one) => one.topic === topic && one.partition === partition)?.offset;
+      const fromNow = broadcast || ("start" in source && source.start === "now" && topic === source.topic);
+      ready += Math.max(0, high - Math.max(low, position ?? (fromNow ? high : low)));
+    }
+  }
+  return "delayed" in source ? { delayed: ready } : { ready };
+}
+
+/**
+ * Reads dead letters without a group, from the group's position on. The cursor is the offset per partition, so that several
+ * partitions (of a topic made by others) are read one after another.
+ */
+export async function browseDeadLetters(
+  admin: AdminClient,
+  source: Source,
+  namespace: string,
+  after: string | undefined,
+  max: number,
+): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
+  const deliveries: Delivery[] = [];
+  const [topic = ""] = topicsOf(source, namespace);
+  const committed = await admin.committed(groupIdOf(source, namespace), [topic]);
+  const ends = [...(await admin.ends(topic))].sort(([one], [other]) => one - other);
+  const [fromPartition = 0, fromOffset = 0] = after?.split("/").map(Number) ?? [];
+  for (const [partition, { low, high }] of ends.filter(([id]) => id >= fromPartition)) {
+    const position = committed.find((one) => one.partition === partition)?.offset ?? low;
+    let from = Math.max(low, position, partition === fromPartition ? fromOffset : 0);
+    while (from < high) {
+      const { records, next } = await admin.read(topic, partition, from);
+      for (const record of records) {
+        const message = { ...record, topic, partition };
+        deliveries.push(fromKafka(message, { source, shard: `${topic}/${partition}`, deliveries: undefined, fence: undefined }));
+        if (deliveries.length >= max) return { deliveries, next: `${partition}/${Number(record.offset) + 1}` };
+      }
+      if (next === from) break;
+      from = next;
+    }
+  }
+  return { deliveries, next: undefined };
+}

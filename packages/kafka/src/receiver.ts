@@ -1,0 +1,187 @@
+import { type Delivery, DriverError, type Receiver, type ReceiverOptions, type SettleResult, type Settlement, type Source } from "@sluice/core/driver";
+import { Member, type MemberContext } from "./member.ts";
+import type { Shard } from "./shard.ts";
+
+/** The partitions of one topic of one source. */
+interface Feed {
+  readonly member: Member;
+  readonly topic: string;
+  turn: number;
+}
+
+/** Several sources in one: a membership per source, and a fair turn for each of their topics and partitions. */
+export class KafkaReceiver implements Receiver {
+  /** Nothing to prolong: a record is ours while we are a member, and heartbeats go out by themselves. */
+  readonly lease: undefined = undefined;
+  readonly closed: Promise<DriverError | undefined>;
+  readonly #runtime: MemberContext["runtime"];
+  readonly #members: readonly Member[];
+  readonly #feeds: readonly Feed[];
+  readonly #waiters = new Set<() => void>();
+  #finish!: (reason: DriverError | undefined) => void; // set in the constructor, by the promise
+  #turn = 0;
+  #ended = false;
+  #stopped = false;
+  #closing: Promise<void> | undefined;
+  #cancelDue: (() => void) | undefined;
+
+  private constructor(members: readonly Member[], runtime: MemberContext["runtime"]) {
+    this.#runtime = runtime;
+    this.#members = members;
+    this.#feeds = members.flatMap((member) => member.topics.map((topic) => ({ member, topic, turn: 0 })));
+    this.closed = new Promise((resolve) => (this.#finish = resolve));
+  }
+
+  static async open(
+    sources: readonly Source[],
+    options: ReceiverOptions,
+    contextOf: (source: Source) => MemberContext,
+    runtime: MemberContext["runtime"],
+  ): Promise<KafkaReceiver> {
+    let receiver: KafkaReceiver | undefined;
+    const early: DriverError[] = [];
+    const hooks = {
+      changed: () => {
+        if (receiver) receiver.#wake();
+      },
+      failed: (error: DriverError) => {
+        if (receiver) receiver.#fail(error);
+        else early.push(error);
+      },
+    };
+    const opened = await Promise.allSettled(
+      sources.map((source, index) => Member.open(source, index === 0 ? "" : `#${index}`, options, contextOf(source), hooks)),
+    );
+    const members = opened.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    const failure = early[0] ?? opened.find((result) => result.status === "rejected")?.reason;
+    if (failure !== undefined) {
+      await Promise.all(members.map((member) => member.abandon()));
+      throw failure;
+    }
+    receiver = new KafkaReceiver(members, runtime);
+    return receiver;
+  }
+
+  async receive(max: number, signal: AbortSignal): Promise<readonly Delivery[] | undefined> {
+    for (;;) {
+      const taken = this.#take(max);
+      if (taken.length > 0) return taken;
+      if (this.#stopped || this.#ended || signal.aborted) return [];
+      if (this.#members.every(({ exhausted }) => exhausted)) return undefined;
+      await this.#change(signal);
+    }
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    return settlements.map((settlement) => {
+      const { delivery } = settlement;
+      const known = settlement.accept && this.#members.some((member) => member.accept(delivery));
+      return known ? "recorded" : "lost";
+    });
+  }
+
+  async flush(signal: AbortSignal): Promise<void> {
+    await unlessAborted(Promise.all(this.#members.map((member) => member.flush())), signal);
+  }
+
+  hold(shards: readonly string[], on: boolean): void {
+    for (const member of this.#members) for (const id of shards) member.hold(id, on);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const member of this.#members) member.stop();
+    this.#wake();
+  }
+
+  close(signal: AbortSignal): Promise<void> {
+    this.#closing ??= this.#close(signal);
+    return this.#closing;
+  }
+
+  async #close(signal: AbortSignal): Promise<void> {
+    await this.stop();
+    await Promise.all(this.#members.map((member) => member.close(signal)));
+    this.#end(undefined);
+  }
+
+  #fail(error: DriverError): void {
+    if (this.#ended) return;
+    this.#end(error);
+    for (const member of this.#members) {
+      member.fail(error);
+      member.abandon().catch(() => {}); // it has failed already
+    }
+  }
+
+  #end(reason: DriverError | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#cancelDue?.();
+    this.#wake();
+    this.#finish(reason);
+  }
+
+  /** One record per turn: topics take turns, and within a topic its partitions, so own entries and topics share evenly. */
+  #take(max: number): readonly Delivery[] {
+    const taken: Delivery[] = [];
+    if (this.#ended || this.#stopped) return taken;
+    const now = this.#runtime.wallMs();
+    const open = this.#feeds.filter(({ member }) => member.mayHandOut).map((feed) => ({ feed, shards: shardsOf(feed) }));
+    for (let idle = 0; taken.length < max && idle < open.length; ) {
+      const next = open[this.#turn++ % open.length];
+      const delivery = next && takeFrom(next.feed, next.shards, now);
+      if (delivery) taken.push(delivery);
+      idle = delivery ? 0 : idle + 1;
+    }
+    if (taken.length === 0) this.#armDue(now);
+    return taken;
+  }
+
+  /** Records that wait in memory wake us when the first is due. */
+  #armDue(now: number): void {
+    this.#cancelDue?.();
+    this.#cancelDue = undefined;
+    const dues = this.#feeds.flatMap((feed) => shardsOf(feed).flatMap(({ nextDue }) => (nextDue !== undefined && nextDue > now ? [nextDue] : [])));
+    if (dues.length > 0) this.#cancelDue = this.#runtime.timer(Math.min(...dues) - now, () => this.#wake());
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#waiters.delete(wake);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      this.#waiters.add(wake);
+      signal.addEventListener("abort", wake, { once: true });
+    });
+  }
+
+  #wake(): void {
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+}
+
+function shardsOf({ member, topic }: Feed): readonly Shard[] {
+  return [...member.shards].filter((shard) => shard.topic === topic);
+}
+
+function takeFrom(feed: Feed, shards: readonly Shard[], now: number): Delivery | undefined {
+  for (let tried = 0; tried < shards.length; tried += 1) {
+    const shard = shards[feed.turn++ % shards.length];
+    const delivery = shard && feed.member.take(shard, now);
+    if (delivery) return delivery;
+  }
+  return undefined;
+}
+
+/** Rejects when the signal aborts first. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(new DriverError("ABORTED", "kafka: ended by its signal"));
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
