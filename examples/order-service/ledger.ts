@@ -1,6 +1,6 @@
 // Who saw which message: by its id, from the bus's events and from the partners' own books. Kept apart from the service.
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { events, type PublishedEvent, type PublishFailedEvent, type SettledEvent } from "@sluice/core";
+import { type AttemptFailedEvent, events, type PublishedEvent, type PublishFailedEvent, type SettledEvent } from "@sluice/core";
 import { OrderPlaced, OrderShipped } from "./service.ts";
 
 /** One group's page. */
@@ -15,6 +15,7 @@ export class GroupPage {
   /** Every dead letter that was written, by reason. */
   readonly deadLettered: Map<string, number> = new Map();
   readonly redriven: Set<string> = new Set();
+  failures = 0;
   ownEntry = 0;
   outOfOrder = 0;
   /** Ids with a fate; a redriven message leaves it again. */
@@ -54,21 +55,25 @@ export class Ledger {
 
   /** Listens to the bus of this process; call what it returns to stop. */
   listen(): () => void {
-    const published = (event: unknown) => this.#published(event as PublishedEvent);
-    const failed = (event: unknown) => this.#publishFailed(event as PublishFailedEvent);
-    const settled = (event: unknown) => this.#settled(event as SettledEvent);
-    subscribe(events.published.name, published);
-    subscribe(events.publishFailed.name, failed);
-    subscribe(events.settled.name, settled);
+    // A channel does not know the type of its events; the names do.
+    const listeners = [
+      [events.published.name, (event: unknown) => this.#published(event as PublishedEvent)],
+      [events.publishFailed.name, (event: unknown) => this.#publishFailed(event as PublishFailedEvent)],
+      [events.attemptFailed.name, (event: unknown) => this.#attemptFailed(event as AttemptFailedEvent)],
+      [events.settled.name, (event: unknown) => this.#settled(event as SettledEvent)],
+    ] as const;
+    for (const [name, listener] of listeners) subscribe(name, listener);
     return () => {
-      unsubscribe(events.published.name, published);
-      unsubscribe(events.publishFailed.name, failed);
-      unsubscribe(events.settled.name, settled);
+      for (const [name, listener] of listeners) unsubscribe(name, listener);
     };
   }
 
   refuse(reason: string): void {
     add(this.refused, reason);
+  }
+
+  get refusedCount(): number {
+    return [...this.refused.values()].reduce((all, count) => all + count, 0);
   }
 
   /** A partner served this message. `lane`: what must be served in order. */
@@ -121,10 +126,20 @@ export class Ledger {
     if (error.outcome === "unknown") this.unknown.add(id);
   }
 
+  #attemptFailed({ group, id, error }: AttemptFailedEvent): void {
+    const page = this.#page(group, id);
+    // Deferring is no failure, and comes without an error.
+    if (page && error !== undefined) page.failures++;
+    this.#changed?.();
+  }
+
   #settled({ group, id, fate, reason = "" }: SettledEvent): void {
     const page = this.#page(group, id);
     if (!page) return;
-    if (fate === "retry" && reason !== "drain") page.ownEntry++;
+    if (fate === "retry" && reason !== "drain") {
+      page.ownEntry++;
+      page.failures++;
+    }
     if (fate === "drop") page.dropped.set(id, reason);
     if (fate === "dead-letter") add(page.deadLettered, reason);
     if (fate === "done" || fate === "drop" || fate === "dead-letter") {

@@ -1,66 +1,91 @@
-// The flow as a drawing, with the numbers of the account.
+// The flow as a drawing of 80 columns, with the numbers of the account.
 import { type Account, type GroupAccount, total } from "./account.ts";
-import { OrderPlaced, OrderShipped } from "./service.ts";
 
-const width = 78;
+type Counts = Readonly<Record<string, number>>;
 
 export function picture(account: Account): string {
   const { orders, broadcast } = account;
-  const [billing = [], shipping = [], mailer = []] = account.groups.map(groupBox);
-  const shipped = account.groups.find(({ topic }) => topic === OrderShipped.name)?.published ?? 0;
+  const [billing, shipping, mailer] = account.groups;
+  if (!billing || !shipping || !mailer) throw new TypeError("the account has three groups");
   return [
-    ...box("producer", [`${orders.read} orders read`, ...reasons("refused", orders.refused)]),
-    "   │",
-    `   ▼ ${orders.published} confirmed by the broker`,
-    ...box(`topic ${OrderPlaced.name}  (in order per customer)`, []),
-    "   │",
-    ...branch(billing),
-    "   │",
-    ...branch(shipping),
-    "   │      │",
-    `   │      ▼ ${shipped} published by its handler`,
-    ...box(`topic ${OrderShipped.name}  (no order)`, [], "   │  "),
-    "   │      │",
-    ...branch(mailer, "   │      "),
-    "   │",
-    `   └╌╌▶ broadcast ${broadcast.name}: ${broadcast.seen} orders seen`,
+    ...box("producer", 72, [numbered(orders.read, "orders read"), ...refusals(orders.refused)]),
+    "  │",
+    `  ▼ ${orders.published} confirmed by the broker`,
+    ...box("topic", 72, [`${billing.topic}, in order per customer`]),
+    "  │",
+    ...groupDrawing(billing, "  "),
+    "  │",
+    ...groupDrawing(shipping, "  "),
+    "  │   │",
+    `  │   ▼ ${mailer.published} published by the handler`,
+    ...box("topic", 66, [`${mailer.topic}, in no order`]).map((line) => `  │   ${line}`),
+    "  │     │",
+    ...groupDrawing(mailer, "  │     "),
+    "  │",
+    `  └╌▶ broadcast ${broadcast.name}: ${broadcast.seen} orders seen`,
+    ...account.groups.flatMap(({ group, dropped }) =>
+      Object.entries(dropped).map(([reason, count]) => `\n${group} dropped ${count}: ${reason}`),
+    ),
   ].join("\n");
 }
 
-function groupBox(account: GroupAccount): string[] {
-  const { group, handled, retried, deferred, dropped, redriven, deadLettered, deadLetters, duplicates, lost } = account;
-  const lines = [`✔ ${handled} handled`];
-  const waited = retried.inPlace + retried.ownEntry;
-  if (waited > 0) lines.push(`↻ ${waited} retried: ${retried.inPlace} in place, ${retried.ownEntry} through the group's own entry`);
-  if (deferred > 0) lines.push(`◷ ${deferred} deferred`);
-  lines.push(...reasons("⌀ dropped", dropped));
-  lines.push(...reasons("✖ dead-lettered", deadLettered));
-  if (redriven > 0) lines.push(`⤴ ${redriven} redriven after the bug fix`);
-  if (total(deadLettered) > 0) lines.push(`▣ ${total(deadLetters)} dead letters left${list(deadLetters)}`);
-  lines.push(`= ${lost} lost, ${duplicates} duplicates`);
-  return box(`group ${group}`, lines);
+/** The group on the left; its own entry and its dead letters on the right. */
+function groupDrawing(account: GroupAccount, trunk: string): string[] {
+  const { group, retried, deferred, dropped, deadLettered, redriven, duplicates, outOfOrder } = account;
+  const given = total(deadLettered);
+  const ownEntry = box("own entry", 28, [numbered(retried.ownEntry, "waited here")]);
+  const dead = box("dead letters", 28, [
+    ...Object.entries(deadLettered).map(([reason, count]) => numbered(count, reason)),
+    numbered(redriven, "redriven after the fix"),
+    numbered(total(account.deadLetters), "left"),
+  ]);
+  const right = [...ownEntry, ...dead];
+  const left = box(
+    `group ${group}`,
+    24,
+    fill(right.length - 2, [
+      numbered(account.handled, "handled"),
+      numbered(retried.inPlace, "retried in place"),
+      numbered(deferred, "deferred"),
+      numbered(total(dropped), "dropped"),
+      numbered(outOfOrder, "out of order"),
+      numbered(duplicates, "duplicates"),
+      numbered(account.lost, "lost"),
+    ]),
+  );
+  const arrows = new Map([
+    [1, "◀── ↻ ──▶"],
+    [4, arrow(given, "─▶", "──")],
+    [right.length - 3, arrow(redriven, "──", "◀─")],
+  ]);
+  return left.map((line, row) => {
+    const joint = row === 1 ? "├─▶ " : "│   ";
+    return `${trunk}${joint}${line}${(arrows.get(row) ?? "").padEnd(9)}${right[row] ?? ""}`.trimEnd();
+  });
 }
 
-function reasons(what: string, counts: Readonly<Record<string, number>>): string[] {
-  const entries = Object.entries(counts);
-  const [only] = entries;
-  if (!only) return [];
-  if (entries.length === 1) return [`${only[1]} ${what}: ${only[0]}`];
-  return [`${total(counts)} ${what}`, ...entries.map(([reason, count]) => `   ${count} × ${reason}`)];
+function arrow(count: number, end: string, start: string): string {
+  const text = ` ${count} `;
+  return count === 0 ? "" : `${start}${text}${end.padStart(9 - start.length - text.length, "─")}`;
 }
 
-function list(counts: Readonly<Record<string, number>>): string {
-  const entries = Object.entries(counts);
-  return entries.length === 0 ? "" : `: ${entries.map(([reason, count]) => `${count} ${reason}`).join(", ")}`;
+function refusals(refused: Counts): string[] {
+  return Object.entries(refused).map(([reason, count]) => numbered(count, `refused: ${reason}`));
 }
 
-function box(title: string, lines: readonly string[], indent = ""): string[] {
-  const inner = width - indent.length - 4;
-  const row = (text: string) => `${indent}│ ${text.length > inner ? `${text.slice(0, inner - 1)}…` : text.padEnd(inner)} │`;
-  const bottom = `${indent}└──${"┬".padEnd(1)}${"─".repeat(inner - 1)}┘`;
-  return [`${indent}┌─ ${title} ${"─".repeat(Math.max(0, inner - title.length - 1))}┐`, ...lines.map(row), bottom];
+function numbered(count: number, text: string): string {
+  return `${String(count).padStart(6)} ${text}`;
 }
 
-function branch(lines: readonly string[], trunk = "   "): string[] {
-  return lines.map((line, index) => `${trunk}${index === 1 ? "├──▶ " : "│    "}${line}`);
+function fill(height: number, lines: readonly string[]): string[] {
+  return [...lines, ...Array<string>(Math.max(0, height - lines.length)).fill("")];
+}
+
+function box(title: string, inner: number, lines: readonly string[]): string[] {
+  const row = (text: string) => `│ ${text.length > inner ? `${text.slice(0, inner - 1)}…` : text.padEnd(inner)} │`;
+  return [
+    `┌─ ${title} ${"─".repeat(inner - title.length - 1)}┐`,
+    ...lines.map(row),
+    `└${"─".repeat(inner + 2)}┘`,
+  ];
 }

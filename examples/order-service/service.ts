@@ -2,7 +2,24 @@
 import { type Bus, PermanentError, type Subscription, type Topic, topic } from "@sluice/core";
 import { z } from "zod";
 
-const order = z.object({
+export interface Order {
+  readonly orderId: string;
+  readonly customerId: string;
+  readonly email: string;
+  readonly item: string;
+  readonly quantity: number;
+  readonly total: number;
+  readonly payment: string;
+  readonly destination: string;
+}
+
+export interface Shipment {
+  readonly orderId: string;
+  readonly email: string;
+  readonly item: string;
+}
+
+const order: z.ZodType<Order, Order> = z.object({
   orderId: z.string().min(1),
   customerId: z.string().min(1),
   email: z.email(),
@@ -12,10 +29,8 @@ const order = z.object({
   payment: z.string(),
   destination: z.string(),
 });
-export type Order = z.infer<typeof order>;
 
-const shipment = z.object({ orderId: z.string(), email: z.email(), item: z.string() });
-export type Shipment = z.infer<typeof shipment>;
+const shipment: z.ZodType<Shipment, Shipment> = z.object({ orderId: z.string(), email: z.email(), item: z.string() });
 
 /** Orders of one customer are handled one after another; a failed one holds its customer, and nobody else. */
 export const OrderPlaced: Topic<Order, Order, "orders.placed"> = topic("orders.placed", {

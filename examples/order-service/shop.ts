@@ -47,7 +47,7 @@ async function publishOrder(bus: Bus, value: unknown, ledger: Ledger): Promise<v
   } catch (error) {
     if (!isSluiceError(error)) throw error;
     const issues = error.issues.map(({ path, message }) => `${path}: ${message}`).join("; ");
-    ledger.refuse(`${error.code} ${issues || error.message}`);
+    ledger.refuse(issues === "" ? error.code : `${error.code} (${issues})`);
   }
 }
 

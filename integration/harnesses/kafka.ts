@@ -1,16 +1,9 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { defineHarness, type Harness } from "@sluice/conformance";
 import { kafka } from "@sluice/kafka";
 import { openRawKafka } from "./raw-kafka.ts";
-import { announced } from "./start.ts";
+import { announced, versionOf } from "./start.ts";
 
 const brokers = (process.env["KAFKA_BROKERS"] ?? "localhost:9092").split(",");
-
-function versionOf(library: string): string {
-  const file = createRequire(import.meta.url).resolve(`${library}/package.json`);
-  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version;
-}
 
 const harness: Harness = defineHarness({
   adapter: "@sluice/kafka",

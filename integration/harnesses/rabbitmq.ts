@@ -1,16 +1,9 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { defineHarness, type DriverVariant, type Harness, wrongSecret } from "@sluice/conformance";
 import { rabbitmq } from "@sluice/rabbitmq";
 import { openRawRabbit } from "./raw-rabbitmq.ts";
-import { announced } from "./start.ts";
+import { announced, versionOf } from "./start.ts";
 
 const url = process.env["RABBITMQ_URL"] ?? "amqp://localhost";
-
-function versionOf(library: string): string {
-  const file = createRequire(import.meta.url).resolve(`${library}/package.json`);
-  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version;
-}
 
 function urlFor({ via, credentials }: DriverVariant): string {
   const parts = new URL(url);

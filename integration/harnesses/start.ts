@@ -1,4 +1,6 @@
 /** Brings a broker up for a harness, and tells the harness (and its child processes) through the environment where it is. */
+import { readFileSync } from "node:fs";
+import { findPackageJSON } from "node:module";
 import type { BrokerControl } from "@sluice/conformance";
 import { type BrokerName, brokers, type ProviderName, type RunningBroker } from "../brokers/index.ts";
 
@@ -53,4 +55,11 @@ function controlOf({ control }: RunningBroker): BrokerControl | undefined {
     await control.start();
   };
   return { restart: cycle("graceful"), kill: cycle("kill") };
+}
+
+/** The installed version of a client library, for the report. */
+export function versionOf(library: string): string {
+  const file = findPackageJSON(library, import.meta.url);
+  if (file === undefined) throw new Error(`${library} is not installed`);
+  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version;
 }

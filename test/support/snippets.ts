@@ -10,8 +10,8 @@ export interface Snippet {
   readonly code: string;
   /** Why it is not run, from the info string: "```ts no-run: needs a Kafka broker". */
   readonly notRun: string | undefined;
-  /** What it must print, from its comments: `console.log(total); // → 3`. */
-  readonly prints: string;
+  /** The lines that it must print, in any order, from its comments: `console.log(total); // → 3`. */
+  readonly prints: readonly string[];
 }
 
 const fence = /^```(\w+)?[ \t]*(.*)\n([\s\S]*?)^```$/gm;
@@ -29,7 +29,7 @@ export function snippetsOf(document: string, text: string, folder: string): read
     if (info !== "" && notRun === undefined) {
       throw new Error(`${name}: "${info}" is not understood; write "no-run: why" or nothing`);
     }
-    const prints = [...code.matchAll(/\/\/ → (.*)$/gm)].map(([, printed = ""]) => `${printed}\n`).join("");
+    const prints = [...code.matchAll(/\/\/ → (.*)$/gm)].map(([, printed = ""]) => printed).toSorted();
     found.push({ name, file: `${folder}/${document}-${line}.ts`, code: "\n".repeat(line - 1) + code, notRun, prints });
   }
   return found;

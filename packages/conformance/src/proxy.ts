@@ -23,6 +23,8 @@ interface Pair {
 export class FaultProxy {
   /** Connections that were accepted so far. */
   accepted = 0;
+  /** Bytes that fell into a black hole so far. */
+  swallowed = 0;
   readonly #upstream: Address;
   readonly #pairs = new Set<Pair>();
   readonly #rules: Record<Direction, Rule> = { toBroker: pass, toClient: pass };
@@ -123,7 +125,10 @@ export class FaultProxy {
     let due = 0; // Chunks of one direction never overtake each other.
     from.on("data", (chunk: Buffer) => {
       const rule = this.#rules[direction];
-      if (rule.kind === "blackhole") return;
+      if (rule.kind === "blackhole") {
+        this.swallowed += chunk.length;
+        return;
+      }
       const wait = waitOf(rule, chunk.length);
       const now = monotonicMs();
       if (rule.kind === "pass" && due <= now) return void write(from, to, chunk);

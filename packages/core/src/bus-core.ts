@@ -1,3 +1,4 @@
+import { aborted } from "./abort.ts";
 import { ConnectionKeeper } from "./connection-keeper.ts";
 import type { BusParts } from "./consume/open.ts";
 import { openForwarder } from "./consume/forwarder.ts";
@@ -35,6 +36,8 @@ export class BusCore {
   readonly #port: ProducerPort;
   /** Delayed publishes that have their waiting place. */
   readonly #prepared = new Map<AnyTopic, "plain" | "delayed">();
+  /** Publishes that wait for their topic or their schema. */
+  readonly #pending = new Set<Promise<Receipt>>();
   #connection: Connection | undefined;
   #blocked = false;
   #state: "open" | "reconnecting" | "closed" = "reconnecting";
@@ -69,6 +72,11 @@ export class BusCore {
       middleware: middleware.publish ?? [],
       deadlineMs: milliseconds(publish.deadline ?? "30s", "publish.deadline"),
       prepare: (topic, delayed) => this.#prepare(topic, delayed),
+      pending: (receipt) => {
+        this.#pending.add(receipt);
+        const forget = () => void this.#pending.delete(receipt);
+        receipt.then(forget, forget);
+      },
     };
     this.parts = this.#parts(middleware);
   }
@@ -219,6 +227,9 @@ export class BusCore {
     const forwarder = await this.#forwarder?.catch(() => undefined);
     const all = forwarder ? [...this.subscriptions, forwarder] : [...this.subscriptions];
     await Promise.all(all.map((subscription) => subscription.drain({ deadline: deadlineMs })));
+    while (this.#pending.size > 0 && !limit.signal.aborted) {
+      await Promise.race([Promise.allSettled(this.#pending), aborted(limit.signal)]);
+    }
     await this.queue.drain(limit.signal);
     this.queue.close();
     await this.keeper.close(limit.signal);

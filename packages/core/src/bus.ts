@@ -120,8 +120,11 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
   /** Pulls deliveries instead: `for await (const delivery of consumer)`. Resolves when it is live. */
   async consumer<Input, Output>(topic: Topic<Input, Output>, options: ConsumerOptions): Promise<Consumer<Output>> {
     const consumer = new Consumer<Output>();
-    const pull = { timeout: 0, ...options };
+    const { signal, ...pull } = { timeout: 0, ...options };
     consumer.attach(await this.#open([topic], pull, consumer.handle as Run));
+    // The consumer's own drain: what nobody read goes back at once.
+    signal?.addEventListener("abort", () => void consumer.drain(), { once: true });
+    if (signal?.aborted) void consumer.drain();
     return consumer;
   }
 

@@ -90,13 +90,13 @@ export class ConnectionKeeper {
   }
 
   async #connect(signal: AbortSignal | undefined): Promise<Connection> {
-    const { driver, runtime, clientName, report } = this.#options;
+    const { driver, runtime, clientName } = this.#options;
     const limit = new AbortController();
     const abort = () => limit.abort();
     const cancel = runtime.timer(connectMs, abort);
     for (const source of [signal, this.#closing.signal]) source?.addEventListener("abort", abort, { once: true });
     try {
-      const connection = await driver.connect({ runtime, signal: limit.signal, clientName, report });
+      const connection = await driver.connect({ runtime, signal: limit.signal, clientName, report: (event) => this.#options.report(event) });
       this.#adopt(connection);
       return connection;
     } finally {

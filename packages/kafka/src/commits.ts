@@ -7,6 +7,8 @@ const intervalMs = 1_000;
 export interface CommitTarget {
   /** The partitions that are ours now. */
   shards(): Iterable<Shard>;
+  /** Whether nothing is handed out any more: then a commit takes the start marks away. */
+  readonly clean: boolean;
   /** Resolves when the positions are stored. */
   commit(positions: readonly CommitPosition[]): Promise<void>;
   /** The windows have moved on. */
@@ -22,7 +24,7 @@ export class CommitLoop {
   #accepted = 0;
   #cancelTimer: (() => void) | undefined;
   #running: Promise<void> | undefined;
-  #again = false;
+  #next: Promise<void> | undefined;
 
   constructor(target: CommitTarget, runtime: Runtime, window: number) {
     this.#target = target;
@@ -33,7 +35,7 @@ export class CommitLoop {
   /** A record was accepted. */
   accepted(): void {
     this.#accepted += 1;
-    if (this.#accepted >= this.#quarter) this.request();
+    if (this.#accepted >= this.#quarter || this.#target.clean) this.request();
     else this.#cancelTimer ??= this.#runtime.timer(intervalMs, () => this.request());
   }
 
@@ -43,18 +45,16 @@ export class CommitLoop {
   }
 
   /** Resolves when everything that was finished at the call is stored. */
-  run(clean = false): Promise<void> {
+  run(): Promise<void> {
     if (this.#running) {
-      // The request under way was built before: one more follows it, whoever asks.
-      this.#again = true;
-      return this.#running.then(() => this.run(clean));
+      // The request under way was built before: one more follows it, and all who ask meanwhile share it.
+      this.#next ??= this.#running.then(
+        () => this.#start(),
+        () => this.#start(),
+      );
+      return this.#next;
     }
-    this.#again = false;
-    this.#running = this.#once(clean).finally(() => {
-      this.#running = undefined;
-      if (this.#again) this.request();
-    });
-    return this.#running;
+    return this.#start();
   }
 
   stop(): void {
@@ -62,7 +62,14 @@ export class CommitLoop {
     this.#cancelTimer = undefined;
   }
 
-  async #once(clean: boolean): Promise<void> {
+  #start(): Promise<void> {
+    this.#next = undefined;
+    this.#running = this.#once().finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  async #once(): Promise<void> {
+    const { clean } = this.#target;
     this.stop();
     this.#accepted = 0;
     const shards = [...this.#target.shards()].filter((shard) => clean || shard.dirty || shard.position > shard.committed);

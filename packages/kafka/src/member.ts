@@ -1,6 +1,6 @@
 import { type Delivery, DriverError, type DriverEvent, type LostReason, type ReceiverOptions, type Runtime, type Source } from "@sluice/core/driver";
 import type { AdminClient, ConsumedBatch, ConsumerClient, KafkaClient } from "./client.ts";
-import { CommitLoop } from "./commits.ts";
+import { CommitLoop, type CommitTarget } from "./commits.ts";
 import { leavesAt } from "./delays.ts";
 import { toDriverError } from "./errors.ts";
 import { groupIdOf, tierMsOf, topicsOf } from "./names.ts";
@@ -71,13 +71,7 @@ export class Member {
     this.#until = "deadLetter" in source && source.deadLetter ? opening : undefined;
     this.#beat = runtime.monotonicMs();
     this.#starts = new StartPositions({ admin: client.admin, runtime, source, groupId: this.#groupId, opening, remembered: context.remembered, report: context.report });
-    const target = {
-      shards: () => this.#shards.values(),
-      commit: (positions: Parameters<ConsumerClient["commit"]>[0]) => this.#commit(positions),
-      stored: () => this.#hooks.changed(),
-      failed: (error: unknown) => this.#commitFailed(error),
-    };
-    this.#commits = new CommitLoop(target, runtime, options.window);
+    this.#commits = new CommitLoop(this.#commitTarget(), runtime, options.window);
     this.#client = client.consumer({ groupId: this.#groupId, topics: this.topics }, {
       rebalancing: () => this.#handOver(),
       joining: () => (this.#joining = true),
@@ -163,7 +157,7 @@ export class Member {
     this.stop();
     if (!this.#ended) {
       try {
-        await this.#commits.run(true);
+        await this.#commits.run();
       } catch {
         // Not stored: the records come again, which is all that at-least-once promises here.
       }
@@ -204,7 +198,8 @@ export class Member {
 
   /** Before we rejoin, commits of the old generation are still taken: what the next holder gets was no crash. */
   #handOver(): void {
-    this.#commits.run(true).catch(() => {}); // too late is no harm: then it counts as an unclean end
+    this.#joining = true;
+    this.#commits.run().catch(() => {}); // too late is no harm: then it counts as an unclean end
   }
 
   #joined(assignment: ReadonlyMap<string, readonly number[]>): void {
@@ -260,14 +255,9 @@ export class Member {
     try {
       await this.#commits.run();
     } catch (error) {
-      if (toDriverError(error, "").code === "LOST" || !this.#epochIs(epoch)) return this.#rejoins();
+      if (toDriverError(error, "").code === "LOST" || !this.#epochIs(epoch)) return void (this.#joining = true); // the next join begins again
       throw error;
     }
-  }
-
-  /** The membership was lost under way: the next join begins again. */
-  #rejoins(): void {
-    this.#joining = true;
   }
 
   #epochIs(epoch: number): boolean {
@@ -372,6 +362,19 @@ export class Member {
   }
 
   // ── settling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #commitTarget(): CommitTarget {
+    const idle = (): boolean => this.#joining || this.#stopped;
+    return {
+      get clean() {
+        return idle();
+      },
+      shards: () => this.#shards.values(),
+      commit: (positions) => this.#commit(positions),
+      stored: () => this.#hooks.changed(),
+      failed: (error) => this.#commitFailed(error),
+    };
+  }
 
   async #commit(positions: Parameters<ConsumerClient["commit"]>[0]): Promise<void> {
     if ("broadcast" in this.source) {

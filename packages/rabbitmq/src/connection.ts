@@ -16,9 +16,10 @@ import type {
   Source,
 } from "@sluice/core/driver";
 import { DriverError } from "@sluice/core/driver";
+import { browse } from "./browse.ts";
 import { limits, refine } from "./capabilities.ts";
 import { openChannel, openConfirmChannel } from "./channel.ts";
-import { browse, DeadLetterReceiver } from "./dead-letters.ts";
+import { DeadLetterReceiver } from "./dead-letters.ts";
 import { replyCode, translate } from "./errors.ts";
 import { Groups } from "./groups.ts";
 import { type Link, serverOf } from "./link.ts";
@@ -130,16 +131,8 @@ export class RabbitConnection implements Connection {
     signal: AbortSignal,
   ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
     const { consume, context, names } = this.#parts;
-    const { runtime } = context;
     const queue = names.deadLetters(source.topic, source.group);
-    const channel = await openChannel(consume, runtime, `cannot read "${queue}"`);
-    try {
-      return await browse(channel, source, queue, after, max, { runtime, signal });
-    } catch (error) {
-      throw translate(error, `cannot read "${queue}"`);
-    } finally {
-      await channel.close();
-    }
+    return browse({ link: consume, runtime: context.runtime, signal, source, queue, depth: () => this.#depth(queue, signal) }, after, max);
   }
 
   async ping(signal: AbortSignal): Promise<void> {

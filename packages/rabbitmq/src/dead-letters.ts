@@ -174,30 +174,3 @@ export class DeadLetterReceiver implements Receiver {
     for (const wake of this.#waiting) wake();
   }
 }
-
-/**
- * Looks at waiting dead letters and takes nothing: fetches up to the end of the page and returns all at once, which keeps their
- * order. The cursor counts from the head of the queue. n.b. up to 4.2 the broker counts each look as a delivery; the queue's own
- * limit is far above that.
- */
-export async function browse(
-  channel: OpenChannel,
-  source: DeadLetterSource,
-  queue: string,
-  after: string | undefined,
-  max: number,
-  bound: { readonly runtime: Runtime; readonly signal: AbortSignal },
-): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
-  const skip = Number(after ?? 0);
-  const deliveries: Delivery[] = [];
-  let seen = 0;
-  let last: GetMessage | undefined;
-  while (seen < skip + max) {
-    const message = await bounded(channel.native.get(queue), { ...bound, doing: `cannot read "${queue}"` });
-    if (message === false) break;
-    last = message;
-    if (seen++ >= skip) deliveries.push(fromNative(message, { source, shard: queue, counts: true }));
-  }
-  if (last) channel.native.nack(last, true, true);
-  return { deliveries, next: deliveries.length === max ? String(seen) : undefined };
-}

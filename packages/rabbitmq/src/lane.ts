@@ -134,14 +134,12 @@ export class Lane {
     }
     for (const delivery of this.#inbox) this.#return(delivery, "returned");
     this.#inbox = [];
+    await this.#roundTrip(signal);
   }
 
-  /** A round trip on the channel: the broker has read every settlement before it. */
+  /** The broker has read every settlement before it. */
   async flush(signal: AbortSignal): Promise<void> {
-    const channel = this.#channel;
-    if (!channel?.alive) return;
-    // Asking for the prefetch again touches only consumers that come after it.
-    await attempt(channel.native.prefetch(this.#prefetch), { runtime: this.#parts.runtime, doing: "cannot flush", signal });
+    await this.#roundTrip(signal);
   }
 
   /** The broker takes back everything unsettled, in order. Nothing is reported as lost. */
@@ -219,6 +217,14 @@ export class Lane {
   /** Handed out and not settled. */
   #out(): readonly Delivery[] {
     return [...this.#held.keys()].filter((delivery) => this.owns(delivery));
+  }
+
+  /** Asks for the prefetch again, which touches only consumers that come after it: answered after everything before it. */
+  async #roundTrip(signal?: AbortSignal): Promise<void> {
+    const channel = this.#channel;
+    if (!channel?.alive) return;
+    const { runtime } = this.#parts;
+    await attempt(channel.native.prefetch(this.#prefetch), { runtime, doing: "cannot flush", ...(signal ? { signal } : {}) });
   }
 
   #accept(accepted: Set<Delivery>): void {

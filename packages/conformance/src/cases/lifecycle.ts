@@ -110,7 +110,8 @@ export const lifecycle: readonly Case[] = [
       await pause(0);
       await within(20_000, "drain of the publishing bus", publisher.drain({ deadline: 15_000 }));
       await within(1_000, "every publish settled before drain resolved", publishing);
-      assert.equal(context.journal.total("publish-ok", topic.name), items.length, context.journal.tail());
+      const confirmed = context.journal.total("publish-ok", topic.name);
+      assert.equal(confirmed, items.length, `${confirmed} of ${items.length} were confirmed\n${context.journal.tail(5)}`);
       await effects(context, topic, "g", items.length);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "g");
@@ -154,7 +155,8 @@ export const lifecycle: readonly Case[] = [
         await pullSome(context, pull, count / 5);
         await pull.close();
       }
-      assert.equal(context.journal.ids("effect", topic.name, "g").size, count, context.journal.tail());
+      const handled = context.journal.ids("effect", topic.name, "g").size;
+      assert.equal(handled, count, `${handled} of ${count} were handled\n${context.journal.tail()}`);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "g");
     },

@@ -272,7 +272,7 @@ export const payload: readonly Case[] = [
         });
         await publishAll(context, bus, topic, makeItems(context.run, 1));
         await effects(context, topic, "g", 1);
-        assert.deepEqual(attempts, [1, 2, 3, 4], `with inPlace ${inPlace}`);
+        assert.deepEqual(attempts, [1, 2, 3, 4], `attempts ${attempts.join(", ")} with inPlace ${inPlace}`);
         await conserve(context, topic, "g");
       }
     },

@@ -253,7 +253,7 @@ export const retry: readonly Case[] = [
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic({ groups: ["g"], key: () => null });
-      const items = makeItems(context.run, 20);
+      const items = makeItems(context.run, 10);
       const priorityOf = (n: number) => (n % 2 === 0 ? 9 : 0);
       for (const item of items) {
         await publishOne(context.ledger, context.run, bus, topic, item, { priority: priorityOf(item.n) });
@@ -261,7 +261,7 @@ export const retry: readonly Case[] = [
       const order: number[] = [];
       const options = { group: "g", concurrency: 1, window: 1 };
       await subscribe(context, bus, topic, options, (item) => void order.push(priorityOf(item.n)));
-      await within(context.limits(20).totalMs, "twenty messages", effects(context, topic, "g", 20));
+      await within(context.limits(10).totalMs, "ten messages", effects(context, topic, "g", 10));
       await bus.drain({ deadline: 5_000 });
       assert.deepEqual(order, order.toSorted((one, two) => two - one), "a low priority before a high one");
     },

@@ -6,13 +6,15 @@ import type { AnyTopic } from "../topic.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import type { Fate, RunResult } from "./fate.ts";
 import { Fates } from "./fates.ts";
-import { matches } from "./filter.ts";
+import { unwanted } from "./filter.ts";
+import { Held } from "./held.ts";
 import { Lanes } from "./lanes.ts";
 import type { Mover } from "./mover.ts";
 import { Outage } from "./outage.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import { Settler } from "./settler.ts";
+import { timeLimit } from "./time-limits.ts";
 import { count, Work } from "./work.ts";
 
 export interface EngineOptions extends Pick<RunnerOptions, "host" | "decode" | "run" | "delivery"> {
@@ -40,11 +42,11 @@ export class Engine {
   readonly #runner: Runner;
   readonly #fates: Fates;
   readonly #outage: Outage;
-  readonly #held = new Map<Delivery, Work>();
+  /** Waiting, running, between two runs, leaving. */
+  readonly held: Held = new Held();
   readonly #running = new Set<Work>();
   readonly settler: Settler;
   readonly counters: Counters = newCounters();
-  #bytes = 0;
   readonly #leaving = new Set<Work>();
   #blockers = 0;
   #pumping = false;
@@ -73,15 +75,6 @@ export class Engine {
     });
   }
 
-  /** Messages held: waiting, running, pausing and leaving. */
-  get size(): number {
-    return this.#held.size;
-  }
-
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   get running(): ReadonlySet<Work> {
     return this.#running;
   }
@@ -90,11 +83,6 @@ export class Engine {
     if (this.paused) return "paused";
     if (this.#blockers > 0) return "blocked";
     return this.#outage.on ? "outage" : "live";
-  }
-
-  /** Deliveries of one receiver that are still ours. */
-  heldBy(receiver: Receiver): Work[] {
-    return [...this.#held.values()].filter((work) => work.receiver === receiver);
   }
 
   admit(deliveries: readonly Delivery[], receiver: Receiver): void {
@@ -121,23 +109,18 @@ export class Engine {
     if (!topic) return undefined;
     const ordered = this.#options.settings.ordered && topic.ordering === "key";
     const work = new Work(delivery, receiver, topic, ordered, () => this.#options.runtime.id());
-    this.#held.set(delivery, work);
-    this.#bytes += work.bytes;
+    this.held.add(work);
     this.counters.received++;
     return work;
   }
 
   #unwanted(work: Work): boolean {
-    const { headers } = work.delivery;
-    const { filter } = this.#options.settings;
-    if (filter && !matches(filter, headers)) {
-      this.#accept(work, "filtered", undefined, undefined);
-      return true;
-    }
-    const expiresAt = headers[wire.expiresAt];
-    if (expiresAt === undefined || Number(expiresAt) > this.#options.runtime.wallMs()) return false;
-    this.#accept(work, "drop", "expired", undefined);
-    return true;
+    const { settings, runtime } = this.#options;
+    const why = unwanted(work.delivery.headers, settings.filter, runtime);
+    if (why === "expired") this.counters.dropped++;
+    if (why === "filtered") this.counters.filtered++;
+    if (why) this.#accept(work, why === "expired" ? "drop" : "filtered", why, undefined);
+    return why !== undefined;
   }
 
   /** Starts what may run. A handler that ends at once comes back here: the outer loop goes on, the stack does not grow. */
@@ -273,16 +256,11 @@ export class Engine {
 
   /** Out of the engine, whatever became of it. */
   #leave(work: Work): void {
-    this.#forget(work);
+    this.held.remove(work);
     this.#leaving.delete(work);
     work.state = "gone";
     work.unwrap?.({ ok: false, error: new SluiceError("LEASE_LOST", `sluice: message ${work.id} left before its fate`) });
     this.#next(work);
-  }
-
-  #forget(work: Work): void {
-    if (!this.#held.delete(work.delivery)) return;
-    this.#bytes -= work.bytes;
   }
 
   /** A copy could not be stored: nothing new starts until one could. */
@@ -294,11 +272,11 @@ export class Engine {
   /** These stopped being ours: runs are aborted and never settled; the lane of a running one opens when its run ends. */
   lose(deliveries: readonly Delivery[], reason: string): void {
     for (const delivery of deliveries) {
-      const work = this.#held.get(delivery);
+      const work = this.held.get(delivery);
       if (!work || work.lost) continue;
       work.lost = true;
       this.counters.lost++;
-      this.#forget(work);
+      this.held.remove(work);
       work.context?.abort(
         new SluiceError("LEASE_LOST", `sluice: message ${work.id} of topic "${work.topic.name}" went to another holder: ${reason}`),
       );
@@ -317,7 +295,7 @@ export class Engine {
    * the broker for it now, else the receiver's `close` does it.
    */
   giveBack(release: boolean): void {
-    const waiting = [...this.#held.values()].filter((work) => work.state === "waiting" || work.state === "pausing");
+    const waiting = this.held.waiting();
     this.#ready.drain();
     this.#outage.clear();
     for (const work of waiting) {
@@ -367,12 +345,4 @@ export class Engine {
     this.#quiet = [];
     for (const resolve of waiting) resolve();
   }
-}
-
-function timeLimit(work: Work, timeoutMs: number): SluiceError {
-  return new SluiceError(
-    "HANDLER_TIMEOUT",
-    `sluice: the handler of topic "${work.topic.name}" ran longer than ${timeoutMs} ms for message ${work.id}; ` +
-      `raise the subscription's timeout, or end the work when context.signal aborts`,
-  );
 }

@@ -1,3 +1,4 @@
+import { aborted } from "../abort.ts";
 import { Backoff } from "../backoff.ts";
 import { type Delivery, DriverError, type Limits, type Receiver, type Runtime, sleep } from "../driver/index.ts";
 import type { Engine } from "./engine.ts";
@@ -74,7 +75,7 @@ export class Intake {
     this.#keeper = new LeaseKeeper(
       this.#options.runtime,
       receiver,
-      () => this.#options.engine.heldBy(receiver).map((work) => work.delivery),
+      () => this.#options.engine.held.of(receiver).map((work) => work.delivery),
       (deliveries) => this.#options.engine.lose(deliveries, "expired"),
     );
     this.#options.state(this.#quarantine.on ? "quarantine" : "live", undefined);
@@ -145,10 +146,10 @@ export class Intake {
   /** How many to ask for: nothing until a good part of a batch fits, so that a busy engine does not ask for one at a time. */
   #room(): number {
     const { engine, window, windowBytes } = this.#options;
-    if (engine.paused || engine.stopped || engine.bytes >= windowBytes) return 0;
-    const room = (this.#quarantine?.on ? 1 : window) - engine.size;
+    if (engine.paused || engine.stopped || engine.held.bytes >= windowBytes) return 0;
+    const room = (this.#quarantine?.on ? 1 : window) - engine.held.size;
     const batch = Math.min(this.#limits?.receiveBatch ?? 1, window);
-    return room >= Math.min(batch, Math.ceil(window / 4)) || engine.size === 0 ? Math.min(room, batch) : 0;
+    return room >= Math.min(batch, Math.ceil(window / 4)) || engine.held.size === 0 ? Math.min(room, batch) : 0;
   }
 
   #admit(deliveries: readonly Delivery[], receiver: Receiver): void {
@@ -205,7 +206,7 @@ export class Intake {
     if (this.#receiver === receiver) this.#receiver = undefined;
     const { engine } = this.#options;
     engine.lose(
-      engine.heldBy(receiver).map((work) => work.delivery),
+      engine.held.of(receiver).map((work) => work.delivery),
       "disconnected",
     );
   }
@@ -234,9 +235,4 @@ async function quietly(work: Promise<unknown>): Promise<void> {
   } catch {
     // The receiver is finished either way; what it held comes again.
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }

@@ -4,7 +4,7 @@ import type { Work } from "./work.ts";
 interface Entry {
   readonly work: Work;
   readonly settlement: Settlement;
-  readonly then: (result: SettleResult) => void;
+  readonly answered: (result: SettleResult) => void;
 }
 
 /**
@@ -21,12 +21,12 @@ export class Settler {
     this.#limit = limit;
   }
 
-  accept(work: Work, then: (result: SettleResult) => void): void {
-    this.#push({ work, settlement: { delivery: work.delivery, accept: true }, then });
+  accept(work: Work, answered: (result: SettleResult) => void): void {
+    this.#push({ work, settlement: { delivery: work.delivery, accept: true }, answered });
   }
 
-  release(work: Work, release: "returned" | "failed", then: (result: SettleResult) => void): void {
-    this.#push({ work, settlement: { delivery: work.delivery, accept: false, release }, then });
+  release(work: Work, release: "returned" | "failed", answered: (result: SettleResult) => void): void {
+    this.#push({ work, settlement: { delivery: work.delivery, accept: false, release }, answered });
   }
 
   /** Resolves when nothing is pending or under way. */
@@ -49,7 +49,7 @@ export class Settler {
       const first = entries[0];
       if (!first) break;
       const results = await settle(first.work.receiver, entries);
-      for (const [index, entry] of entries.entries()) entry.then(results[index] ?? "lost");
+      for (const [index, entry] of entries.entries()) entry.answered(results[index] ?? "lost");
     }
     this.#busy = false;
     const waiting = this.#idle;

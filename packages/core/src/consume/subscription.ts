@@ -176,7 +176,7 @@ export class Subscription {
       topics: topics.map((topic) => topic.name),
       name: settings.name,
       state: this.#draining ? (this.#state === "stopped" ? "closed" : "draining") : live,
-      held: engine.size,
+      held: engine.held.size,
       running: engine.running.size,
       counters: { ...engine.counters },
       error: this.#error,

@@ -1,4 +1,5 @@
 import type { Runtime } from "../driver/index.ts";
+import { SluiceError } from "../errors.ts";
 import type { Work } from "./work.ts";
 
 /** What the watch needs of an engine. */
@@ -46,4 +47,13 @@ export class TimeLimits {
     this.#cancel?.();
     this.#cancel = undefined;
   }
+}
+
+/** The error of a run that exceeded its time limit: its signal's reason, and the reason of the retry. */
+export function timeLimit(work: Work, timeoutMs: number): SluiceError {
+  return new SluiceError(
+    "HANDLER_TIMEOUT",
+    `sluice: the handler of topic "${work.topic.name}" ran longer than ${timeoutMs} ms for message ${work.id}; ` +
+      `raise the subscription's timeout, or end the work when context.signal aborts`,
+  );
 }

@@ -21,6 +21,8 @@ export interface ProducerPort extends RecordPort {
   readonly deadlineMs: number;
   /** Makes sure that the topic exists on the broker; `undefined` once it does. `delayed`: it needs its waiting place. */
   prepare?(topic: AnyTopic, delayed: boolean): Promise<void> | undefined;
+  /** A publish that has not reached the queue yet: a drain waits for it. */
+  pending?(receipt: Promise<Receipt>): void;
 }
 
 /** One message on its way: what the two ends of the middleware chain share. */
@@ -103,9 +105,11 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       }
       const what = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}"`;
       const waiting = { what, deadlineMs, signal: options.signal };
-      return this.#gate.enter(Promise.all([message, prepared]), waiting, ([known]) =>
+      const receipt = this.#gate.enter(Promise.all([message, prepared]), waiting, ([known]) =>
         this.#start({ message: known, options, deadlineMs, receipt: undefined }),
       );
+      this.#port.pending?.(receipt);
+      return receipt;
     } catch (error) {
       return Promise.reject(withOutcome(error));
     }

@@ -16,8 +16,10 @@ export function createConsumer(
   settings: ConsumerSettings,
   events: ConsumerEvents,
 ): ConsumerClient {
-  const engine = createEngine(config, clientName, ({ log }) => {
-    if (log.message === outOfRangeLog) events.outOfRange(String(log["topic"]), Number(log["partition"]));
+  const engine = createEngine(config, clientName, {
+    onLog({ log }) {
+      if (log.message === outOfRangeLog) events.outOfRange(String(log["topic"]), Number(log["partition"]));
+    },
   });
   let owned: Record<string, readonly number[]> = {};
   const consumer = engine.kafka.consumer({

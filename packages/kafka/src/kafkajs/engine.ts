@@ -21,7 +21,11 @@ const keepAliveMs = 60_000;
 /** n.b. these log inside a retry loop: what is thrown there ends the loop, while elsewhere it would be an unhandled rejection. */
 const retrying: ReadonlySet<string> = new Set(["BrokerPool", "Producer"]);
 
-export function createEngine(config: KafkaConfig, clientName: string, onLog: (entry: LogEntry) => void = () => {}): Engine {
+export function createEngine(
+  config: KafkaConfig,
+  clientName: string,
+  { retry = backOff, onLog = () => {} }: { readonly retry?: typeof backOff; readonly onLog?: (entry: LogEntry) => void } = {},
+): Engine {
   const sockets = new Set<Socket>();
   let disposed = false;
   let requestsWritten = 0;
@@ -34,7 +38,7 @@ export function createEngine(config: KafkaConfig, clientName: string, onLog: (en
     authenticationTimeout: config.connectionTimeout,
     requestTimeout: config.requestTimeout,
     enforceRequestTimeout: true,
-    retry: backOff,
+    retry,
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => {
       // n.b. kafkajs has no way to cancel a send that sleeps between two attempts; it would reconnect behind our back.

@@ -6,9 +6,10 @@ import { within } from "./within.ts";
 
 /** Retries keep the producer's id and sequence, so they cannot double; our signal ends them, not a count. */
 const untilDisposed = { ...backOff, retries: 1_000_000 };
+const openLimitMs = 9_500;
 
 export async function openProducer(config: KafkaConfig, clientName: string, runtime: Runtime): Promise<ProducerClient> {
-  const engine = createEngine(config, clientName);
+  const engine = createEngine(config, clientName, { retry: untilDisposed });
   const producer = engine.kafka.producer({
     idempotent: true,
     allowAutoTopicCreation: false,
@@ -20,11 +21,14 @@ export async function openProducer(config: KafkaConfig, clientName: string, runt
       ({ message }) =>
         message.partition ?? 0,
   });
+  const cancel = runtime.timer(openLimitMs, () => engine.dispose());
   try {
     await producer.connect();
   } catch (error) {
     engine.dispose();
     throw error;
+  } finally {
+    cancel();
   }
   return {
     get requestsWritten() {

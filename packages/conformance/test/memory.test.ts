@@ -1,0 +1,3 @@
+import { conformance } from "@sluice/conformance/vitest";
+
+conformance(new URL("../../../integration/harnesses/memory.ts", import.meta.url), { profile: "standard" });
