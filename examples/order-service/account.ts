@@ -67,7 +67,11 @@ export async function takeAccount(
     const counters = subscriptions.map((each) => each.health()).find(({ name }) => name === page.group)?.counters;
     groups.push(groupAccount(page, ledger, mine, counters, problems));
   }
-  const orders = { read: ledger.read, published: confirmedOf(ledger, OrderPlaced.name).size, refused: object(ledger.refused) };
+  const orders = {
+    read: ledger.read,
+    published: confirmedOf(ledger, OrderPlaced.name).size,
+    refused: object(ledger.refused),
+  };
   check(problems, "orders: read = published + refused", orders.read, orders.published + total(orders.refused));
   return {
     broker,
@@ -115,7 +119,12 @@ function groupAccount(
   const strangers = [...effects.keys(), ...dead].filter((id) => id && !confirmed.has(id) && !ledger.unknown.has(id));
   check(problems, `${group}: messages that nobody confirmed`, strangers.length, 0);
   check(problems, `${group}: lost`, lostIds.length, 0);
-  check(problems, `${group}: dead-lettered = redriven + left`, sum([...page.deadLettered.values()], Number), redriven + letters.length);
+  check(
+    problems,
+    `${group}: dead-lettered = redriven + left`,
+    sum([...page.deadLettered.values()], Number),
+    redriven + letters.length,
+  );
   check(
     problems,
     `${group}: published = handled + dropped + dead letters`,
@@ -155,7 +164,7 @@ function countBy(names: Iterable<string>): Counts {
 }
 
 function object(counts: ReadonlyMap<string, number>): Counts {
-  return Object.fromEntries([...counts].toSorted());
+  return Object.fromEntries([...counts].toSorted(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 export function total(counts: Counts): number {

@@ -27,14 +27,14 @@ export function chooseBroker(name: BrokerName, log: Log): Promise<ChosenBroker> 
 
 async function chooseKafka(log: Log): Promise<ChosenBroker> {
   const { kafka } = await import("@sluice/kafka");
-  const { address, stop } = await find("kafka", process.env["KAFKA_BROKERS"], log);
-  return { driver: kafka({ brokers: address.split(",").map((each) => each.trim()) }), stop };
+  const found = await find("kafka", process.env["KAFKA_BROKERS"], log);
+  return { driver: kafka({ brokers: found.address.split(",").map((each) => each.trim()) }), stop: () => found.stop() };
 }
 
 async function chooseRabbit(log: Log): Promise<ChosenBroker> {
   const { rabbitmq } = await import("@sluice/rabbitmq");
-  const { address, stop } = await find("rabbitmq", process.env["RABBITMQ_URL"], log);
-  return { driver: rabbitmq({ url: address }), stop };
+  const found = await find("rabbitmq", process.env["RABBITMQ_URL"], log);
+  return { driver: rabbitmq({ url: found.address }), stop: () => found.stop() };
 }
 
 interface Found {
@@ -42,14 +42,18 @@ interface Found {
   stop(): Promise<void>;
 }
 
-async function find(broker: "kafka" | "rabbitmq", given: string | undefined, log: Log): Promise<Found> {
+async function find(name: "kafka" | "rabbitmq", given: string | undefined, log: Log): Promise<Found> {
   if (given) return { address: given, stop: () => Promise.resolve() };
   // For this repository only: a service of your own has its address in the environment.
   const { brokers } = await import("../../integration/brokers/index.ts");
-  log(`looking for ${broker} on this machine; a first start may take a while`);
-  const { available, unavailable, stopAll } = await brokers([{ broker }], { log });
-  const running = available[0];
-  if (!running) throw new Error(`${broker} cannot be had here: ${unavailable[0]?.why ?? "no reason given"}`);
-  const { address } = running;
-  return { address: address.kind === "brokers" ? address.brokers.join(",") : address.url, stop: stopAll };
+  log(`bringing ${name} up; the first time may take a while`);
+  const running = await brokers([{ broker: name }], { log });
+  const broker = running.available[0];
+  if (!broker) throw new Error(`${name} cannot be had here: ${running.unavailable[0]?.why ?? "no reason given"}`);
+  const { address } = broker;
+  log(running.table());
+  return {
+    address: address.kind === "brokers" ? address.brokers.join(",") : address.url,
+    stop: () => running.stopAll(),
+  };
 }

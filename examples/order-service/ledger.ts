@@ -1,6 +1,12 @@
 // Who saw which message: by its id, from the bus's events and from the partners' own books. Kept apart from the service.
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { type AttemptFailedEvent, events, type PublishedEvent, type PublishFailedEvent, type SettledEvent } from "@sluice/core";
+import {
+  type AttemptFailedEvent,
+  events,
+  type PublishedEvent,
+  type PublishFailedEvent,
+  type SettledEvent,
+} from "@sluice/core";
 import { OrderPlaced, OrderShipped } from "./service.ts";
 
 /** One group's page. */

@@ -5,27 +5,16 @@ import { chooseBroker } from "./broker.ts";
 import { Ledger } from "./ledger.ts";
 import { type DemoOptions, readOptions, usage, UsageError } from "./options.ts";
 import { readOrders } from "./orders.ts";
-import { picture } from "./picture.ts";
+import { report } from "./picture.ts";
 import { type Progress, showProgress } from "./progress.ts";
 import { startService } from "./service.ts";
 import { publishOrders } from "./shop.ts";
 import { createWorld, type World } from "./world.ts";
 
-/** How long a message may go without any other moving before the run gives up. */
+/** How long nothing at all may move before the run gives up. */
 const patienceMs = 30_000;
+/** How long a partner works on one call. */
 const workMs = 15;
-
-/** The first signal ends the reading, the second one everything. */
-function listenForSignals(): AbortController {
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(130);
-      stop.abort(signal);
-    });
-  }
-  return stop;
-}
 
 async function main(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
@@ -33,51 +22,74 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(usage);
     return 0;
   }
-  const { signal } = listenForSignals();
-  const ledger = new Ledger(randomUUID().slice(0, 8));
-  const log = (line: string) => void process.stderr.write(`${line}\n`);
-  const broker = await chooseBroker(options.broker, log);
+  const signal = listenForSignals();
+  const broker = await chooseBroker(options.broker, (line) => void process.stderr.write(`${line}\n`));
   try {
     const bus = await connect(broker.driver, { clientName: "order-service" });
-    const account = await runService(bus, ledger, options, signal).finally(() => bus.drain());
-    process.stdout.write(options.json ? `${JSON.stringify(account, undefined, 2)}\n` : `${report(account)}\n`);
+    const account = await runOn(bus, options, signal);
+    process.stdout.write(options.json ? `${JSON.stringify(account, undefined, 2)}\n` : report(account));
     return account.problems.length === 0 ? 0 : 1;
   } finally {
     await broker.stop();
   }
 }
 
-async function runService(bus: Bus, ledger: Ledger, options: DemoOptions, signal: AbortSignal): Promise<Account> {
-  const began = performance.now();
+/** The first signal ends the reading of orders; the second one ends the process. */
+function listenForSignals(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(130);
+      stop.abort(name);
+    });
+  }
+  return stop.signal;
+}
+
+async function runOn(bus: Bus, options: DemoOptions, signal: AbortSignal): Promise<Account> {
+  const ledger = new Ledger(randomUUID().slice(0, 8));
   const stopListening = ledger.listen();
   const progress = showProgress(ledger, options.messages, process.stderr);
-  signal.addEventListener("abort", () => progress.note(`${String(signal.reason)}: waiting for what was published`));
+  signal.addEventListener("abort", () => progress.note(`${signal.reason}: waiting for what was published`));
   try {
-    progress.note(`${options.broker}: starting the order service, ${bus.server ?? "server unknown"}`);
-    const world = createWorld(ledger, workMs);
-    const subscriptions = await startService(bus, world);
-    await publishOrders(bus, readOrders({ ...options, signal }), ledger, { rate: options.rate, signal });
-    await settle(ledger, progress);
-    if (!signal.aborted) await redrive(bus, ledger, world, progress);
-    return await close(bus, ledger, subscriptions, {
-      broker: options.broker,
-      server: bus.server ?? "unknown",
-      seconds: Math.round((performance.now() - began) / 100) / 10,
-      stoppedBy: signal.aborted ? String(signal.reason) : null,
-    });
+    progress.note(`${options.broker}: ${bus.server ?? "server unknown"}`);
+    return await run(bus, ledger, options, progress, signal);
   } finally {
     progress.stop();
     stopListening();
+    await bus.drain();
   }
 }
 
-async function settle(ledger: Ledger, progress: Progress): Promise<void> {
-  if (await ledger.quiet(patienceMs)) return;
-  const waiting = ledger.pages.map(({ group, waiting: { size } }) => `${group} ${size}`).join(", ");
-  progress.note(`nothing moved for ${patienceMs / 1000} s; without a fate: ${waiting}`);
+async function run(
+  bus: Bus,
+  ledger: Ledger,
+  options: DemoOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Account> {
+  const began = performance.now();
+  const world = createWorld(ledger, workMs);
+  const subscriptions: readonly Subscription[] = await startService(bus, world);
+  await publishOrders(bus, readOrders({ ...options, signal }), ledger, { rate: options.rate, signal });
+  await waitForFates(ledger, progress);
+  if (!signal.aborted) await redrive(bus, ledger, world, progress);
+  await Promise.all(subscriptions.map((subscription) => subscription.drain()));
+  return takeAccount(bus, ledger, subscriptions, {
+    broker: options.broker,
+    server: bus.server ?? "unknown",
+    seconds: Math.round((performance.now() - began) / 100) / 10,
+    stoppedBy: signal.aborted ? String(signal.reason) : null,
+  });
 }
 
-/** The bug is fixed: what was given up for it goes back to the group that gave it up, and to no other. */
+async function waitForFates(ledger: Ledger, progress: Progress): Promise<void> {
+  if (await ledger.quiet(patienceMs)) return;
+  const waiting = ledger.pages.map(({ group, waiting: { size } }) => `${group} ${size}`).join(", ");
+  progress.note(`nothing moved for ${patienceMs / 1000} s; still without a fate: ${waiting}`);
+}
+
+/** The bug is fixed: what was given up because of it goes back to the group that gave it up, and to no other. */
 async function redrive(bus: Bus, ledger: Ledger, world: World, progress: Progress): Promise<void> {
   world.fix();
   for (const page of ledger.pages) {
@@ -86,43 +98,19 @@ async function redrive(bus: Bus, ledger: Ledger, world: World, progress: Progres
     progress.note(`the bug is fixed: redriving ${exhausted} dead letters of ${page.group}`);
     await deadLettersOf(bus, page).redrive({
       filter: ({ id, reason }) => {
-        const matches = reason === "exhausted" && id?.startsWith(ledger.run) === true;
-        if (matches) ledger.redrive(page, id);
-        return matches;
+        if (id === undefined || reason !== "exhausted" || !id.startsWith(ledger.run)) return false;
+        ledger.redrive(page, id);
+        return true;
       },
     });
   }
-  await settle(ledger, progress);
-}
-
-async function close(
-  bus: Bus,
-  ledger: Ledger,
-  subscriptions: readonly Subscription[],
-  heading: Parameters<typeof takeAccount>[3],
-): Promise<Account> {
-  await Promise.all(subscriptions.map((subscription) => subscription.drain()));
-  return takeAccount(bus, ledger, subscriptions, heading);
-}
-
-function report(account: Account): string {
-  const { broker, server, seconds, stoppedBy, lost, duplicates, problems } = account;
-  const stopped = stoppedBy === null ? "" : `, stopped by ${stoppedBy}`;
-  const verdict = problems.length === 0 ? "The account adds up" : `The account does NOT add up:\n  ${problems.join("\n  ")}\n`;
-  return [
-    "",
-    `The order service on ${broker} (${server}), ${seconds} s${stopped}`,
-    "",
-    picture(account),
-    "",
-    `${verdict}: lost ${lost}, duplicates ${duplicates}.`,
-  ].join("\n");
+  await waitForFates(ledger, progress);
 }
 
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (error instanceof UsageError) process.stderr.write(`${error.message}\nTry --help.\n`);
-  else process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  const hint = error instanceof UsageError ? "\nTry --help." : "";
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}${hint}\n`);
   process.exitCode = error instanceof UsageError ? 2 : 1;
 }

@@ -3,7 +3,22 @@ import { type Account, type GroupAccount, total } from "./account.ts";
 
 type Counts = Readonly<Record<string, number>>;
 
-export function picture(account: Account): string {
+/** What is printed at the end. */
+export function report(account: Account): string {
+  const { broker, server, seconds, stoppedBy, lost, duplicates, problems } = account;
+  const stopped = stoppedBy === null ? "" : `, stopped by ${stoppedBy}`;
+  const verdict =
+    problems.length === 0 ? "The account adds up" : `The account does NOT add up (${problems.join("; ")})`;
+  return `
+The order service on ${broker} (${server}), ${seconds} s${stopped}
+
+${picture(account)}
+
+${verdict}: lost ${lost}, duplicates ${duplicates}.
+`;
+}
+
+function picture(account: Account): string {
   const { orders, broadcast } = account;
   const [billing, shipping, mailer] = account.groups;
   if (!billing || !shipping || !mailer) throw new TypeError("the account has three groups");
@@ -36,7 +51,7 @@ function groupDrawing(account: GroupAccount, trunk: string): string[] {
   const ownEntry = box("own entry", 28, [numbered(retried.ownEntry, "waited here")]);
   const dead = box("dead letters", 28, [
     ...Object.entries(deadLettered).map(([reason, count]) => numbered(count, reason)),
-    numbered(redriven, "redriven after the fix"),
+    numbered(redriven, "redriven once fixed"),
     numbered(total(account.deadLetters), "left"),
   ]);
   const right = [...ownEntry, ...dead];
@@ -83,9 +98,5 @@ function fill(height: number, lines: readonly string[]): string[] {
 
 function box(title: string, inner: number, lines: readonly string[]): string[] {
   const row = (text: string) => `│ ${text.length > inner ? `${text.slice(0, inner - 1)}…` : text.padEnd(inner)} │`;
-  return [
-    `┌─ ${title} ${"─".repeat(inner - title.length - 1)}┐`,
-    ...lines.map(row),
-    `└${"─".repeat(inner + 2)}┘`,
-  ];
+  return [`┌─ ${title} ${"─".repeat(inner - title.length - 1)}┐`, ...lines.map(row), `└${"─".repeat(inner + 2)}┘`];
 }

@@ -64,7 +64,12 @@ export interface Partners {
 
 /** Resolves when every subscription is live. */
 export function startService(bus: Bus, partners: Partners): Promise<readonly Subscription[]> {
-  return Promise.all([billing(bus, partners), shipping(bus, partners), mailer(bus, partners), dashboard(bus, partners)]);
+  return Promise.all([
+    billing(bus, partners),
+    shipping(bus, partners),
+    mailer(bus, partners),
+    dashboard(bus, partners),
+  ]);
 }
 
 const ordersRetry = { attempts: 4, firstDelay: "50ms", factor: 2 } as const;

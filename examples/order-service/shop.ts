@@ -20,7 +20,12 @@ export interface ShopOptions {
 
 const mostInFlight = 256;
 
-export async function publishOrders(bus: Bus, lines: AsyncIterable<Line>, ledger: Ledger, options: ShopOptions): Promise<void> {
+export async function publishOrders(
+  bus: Bus,
+  lines: AsyncIterable<Line>,
+  ledger: Ledger,
+  options: ShopOptions,
+): Promise<void> {
   const inFlight = new Set<Promise<void>>();
   const began = performance.now();
   for await (const line of lines) {
@@ -52,5 +57,11 @@ async function publishOrder(bus: Bus, value: unknown, ledger: Ledger): Promise<v
 }
 
 function isLegacy(value: unknown): value is { readonly customerId: string } {
-  return typeof value === "object" && value !== null && "source" in value && value.source === "legacy-shop" && "customerId" in value;
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "source" in value &&
+    value.source === "legacy-shop" &&
+    "customerId" in value
+  );
 }

@@ -123,7 +123,7 @@ function untilServing(container: Container, address: BrokerAddress): Promise<str
     tail: async () => {
       const log = await container.logs({ stdout: true, stderr: true, tail: 30 });
       // Docker frames each piece with eight binary bytes.
-      return log.toString("utf8").replaceAll(/[\u0000-\u0008]+.{0,4}?(?=[\x20-\x7e])/g, "");
+      return log.toString("utf8").replaceAll(/[^\t\n -~]+/g, "");
     },
   });
 }

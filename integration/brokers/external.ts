@@ -28,7 +28,7 @@ export async function startExternal(request: BrokerRequest): Promise<RunningBrok
   const address = externalAddress(broker);
   if (!address) throw new Error(`${variable} is not set`);
   const since = Date.now();
-  const said = await untilReady(address, { within: 15_000 }).catch((error: unknown) => {
+  const said = await untilReady(address, { within: 5_000 }).catch((error: unknown) => {
     throw new Error(`${variable} is set, but the broker ${(error as Error).message}`, { cause: error });
   });
   const version = said ?? process.env[statedVersions[broker]] ?? "unknown";

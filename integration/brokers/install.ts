@@ -47,7 +47,8 @@ async function install(packages: readonly string[], log: Log): Promise<void> {
   const wait = ["-o", "DPkg::Lock::Timeout=300"];
   const restore = await forbidServices();
   try {
-    await run("apt-get", ["update", "-qq", ...wait], { env, timeout: 180_000 });
+    // Somebody else may hold the lock of the lists right now; the installation decides.
+    await run("apt-get", ["update", "-qq"], { env, timeout: 180_000 }).catch((error: unknown) => log(lastLine(error)));
     const options = ["install", "-y", "-qq", "--no-install-recommends", ...wait];
     await run("apt-get", [...options, ...packages], { env, timeout: 600_000, maxBuffer: 64 << 20 });
   } catch (error) {

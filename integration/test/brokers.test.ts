@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fits, imageOf, knownVersions } from "../brokers/images.ts";
-import { brokers, listing, type BrokerRequest, type RunningBroker } from "../brokers/index.ts";
+import { brokerNames, brokers, listing, type BrokerRequest, type RunningBroker } from "../brokers/index.ts";
 import { asEnvironment } from "../brokers/kafka-settings.ts";
 import { freePorts } from "../brokers/ports.ts";
 import { probe, untilReady } from "../brokers/ready.ts";
@@ -126,21 +126,33 @@ describe.each(native)("native $broker $version", ({ broker, version }) => {
     expect(existsSync(directory)).toBe(false);
     expect(isAlive(pid)).toBe(false);
   });
+});
 
-  test("ends with the process that started it, even if that is killed", async () => {
-    const cli = join(import.meta.dirname, "../brokers/cli.ts");
-    const options = ["--broker", broker, "--provider", "native", "--version", version, "--json"];
-    const run = spawn(process.execPath, ["--conditions=@sluice/source", cli, ...options], {
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    onTestFinished(() => void run.kill("SIGTERM"));
-    const [line] = (await once(createInterface({ input: run.stdout }), "line")) as [string];
-    const [started] = JSON.parse(line) as { pid: number; local: { directory: string } }[];
-    if (!started) throw new Error("nothing was started");
-    expect(isAlive(started.pid)).toBe(true);
-
-    run.kill("SIGKILL");
-    await until("the broker is gone", () => !isAlive(started.pid));
-    await until("its folder is gone", () => !existsSync(started.local.directory));
+/** Runs the command line in a process of its own; resolves with what it started. */
+async function runApart(
+  request: BrokerRequest,
+): Promise<{ kill(): void; started: { pid: number; local: { directory: string } } | undefined }> {
+  const cli = join(import.meta.dirname, "../brokers/cli.ts");
+  const options = ["--broker", request.broker, "--provider", request.provider ?? "native", "--json"];
+  const run = spawn(process.execPath, ["--conditions=@sluice/source", cli, ...options], {
+    stdio: ["ignore", "pipe", "ignore"],
   });
+  onTestFinished(() => void run.kill("SIGTERM"));
+  const [line] = (await once(createInterface({ input: run.stdout }), "line")) as [string];
+  const [started] = JSON.parse(line) as { pid: number; local: { directory: string } }[];
+  return { kill: () => void run.kill("SIGKILL"), started };
+}
+
+describe("a run that is killed", () => {
+  test.each(brokerNames.filter((name) => native.some((offer) => offer.broker === name)))(
+    "leaves no native %s behind",
+    async (broker) => {
+      const { started, kill } = await runApart({ broker, provider: "native" });
+      if (!started) throw new Error("nothing was started");
+      expect(isAlive(started.pid)).toBe(true);
+      kill();
+      await until("the broker is gone", () => !isAlive(started.pid));
+      await until("its folder is gone", () => !existsSync(started.local.directory));
+    },
+  );
 });

@@ -37,7 +37,7 @@ export async function declare(
     ordered: false,
     shards: 4,
     delays: false,
-    groups: groups.map((group) => ({ name: group, start: "earliest", retry: true, deadLetter: true })),
+    groups: groups.map((group) => ({ name: group, start: "now", retry: true, deadLetter: true })),
     ...options,
   };
   const resources = parts.driver.topology({ topics: [declared] });
@@ -82,7 +82,7 @@ export async function receiverOf(
   group: string,
   options: Partial<ReceiverOptions> = {},
 ): Promise<Receiver> {
-  const source: GroupSource = { topic, group, start: "earliest" };
+  const source: GroupSource = { topic, group, start: "now" };
   const receiver = await connection.receiver([source], {
     ordered: false,
     window: 100,

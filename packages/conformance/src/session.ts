@@ -21,6 +21,8 @@ export interface SessionOptions {
   readonly directory?: string;
   /** Instead of importing the module: for harnesses that differ from it only in this process. */
   readonly harness?: Harness;
+  /** Facts of an earlier session with the same broker: the self-check is left out. */
+  readonly facts?: Facts;
 }
 
 /** One harness, opened and checked: runs cases, one at a time or several at once. */
@@ -48,7 +50,7 @@ export async function openSession(url: string | URL, options: SessionOptions): P
   const raw = await harness.raw();
   let facts: Facts;
   try {
-    facts = await selfCheck(harness, raw, run, new Journal(join(directory, "self-check")));
+    facts = options.facts ?? (await selfCheck(harness, raw, run, new Journal(join(directory, "self-check"))));
   } catch (error) {
     await raw.close();
     throw new InvalidError(`the harness of ${harness.environment.name} failed its self-check: ${describe(error)}`, {

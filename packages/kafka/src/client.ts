@@ -50,6 +50,8 @@ export interface AdminClient {
   /** First and next offset of every partition (up to the last stable one: records of an open transaction do not count). */
   ends(topic: string): Promise<ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
   committed(groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]>;
+  /** Commits for a group without members; rejects while it has some. */
+  commitIdle(groupId: string, positions: readonly CommitPosition[]): Promise<void>;
   /** Reads without any group: records of one partition from an offset on, and where to go on. */
   read(topic: string, partition: number, from: number): Promise<PartitionRead>;
   ping(): Promise<void>;
@@ -97,7 +99,8 @@ export interface ConsumerEvents {
   rebalancing(): void;
   /** The join begins: from here on the assignment may go to somebody else. */
   joining(): void;
-  joined(assignment: ReadonlyMap<string, readonly number[]>): void;
+  /** `continued`: the same membership as before, so that nobody else can have had the partitions that we have again. */
+  joined(assignment: ReadonlyMap<string, readonly number[]>, continued: boolean): void;
   /** The coordinator answered a heartbeat: we are still a member. */
   heartbeat(): void;
   batch(batch: ConsumedBatch): void;

@@ -75,7 +75,7 @@ export class Member {
     this.#client = client.consumer({ groupId: this.#groupId, topics: this.topics }, {
       rebalancing: () => this.#handOver(),
       joining: () => (this.#joining = true),
-      joined: (assignment) => this.#joined(assignment),
+      joined: (assignment, continued) => this.#joined(assignment, continued),
       heartbeat: () => this.#alive(),
       batch: (batch) => this.#batch(batch),
       outOfRange: (topic, partition) => this.#outOfRange(topic, partition),
@@ -202,7 +202,7 @@ export class Member {
     this.#commits.run().catch(() => {}); // too late is no harm: then it counts as an unclean end
   }
 
-  #joined(assignment: ReadonlyMap<string, readonly number[]>): void {
+  #joined(assignment: ReadonlyMap<string, readonly number[]>, continued: boolean): void {
     if (this.#ended) return;
     this.#epoch += 1;
     this.#beat = this.#context.runtime.monotonicMs();
@@ -211,7 +211,8 @@ export class Member {
     this.#doubtful = [];
     const places = [...assignment].flatMap(([topic, ids]) => ids.map((partition) => ({ topic, partition, id: this.#idOf(topic, partition) })));
     const assigned = new Set(places.map(({ id }) => id));
-    const gone = [...this.#shards.values()].filter(({ id }) => !assigned.has(id));
+    // After an expulsion others have had them meanwhile, also those that come back.
+    const gone = [...this.#shards.values()].filter(({ id }) => !continued || !assigned.has(id));
     const lost = this.#outstanding(gone);
     for (const { id } of gone) this.#shards.delete(id);
     const fresh = places.filter(({ id }) => !this.#shards.get(id)?.ready);

@@ -1,6 +1,7 @@
 import { type Finding, type ProvisionMode, type Resource, type Runtime, sleep } from "@sluice/core/driver";
 import type { AdminClient } from "./client.ts";
 import { toDriverError } from "./errors.ts";
+import { encodeJournal } from "./journal.ts";
 
 const pollMs = 50;
 
@@ -18,6 +19,21 @@ export async function provision(
   options: ProvisionOptions,
 ): Promise<readonly Finding[]> {
   if (options.mode === "assume") return [];
+  const topics = resources.filter(({ kind }) => kind === "topic");
+  const findings = await provisionTopics(admin, runtime, topics, options);
+  // A reader may make its group itself, so a missing one is no finding.
+  if (options.mode === "verify") return findings;
+  const groups = resources.filter(({ kind }) => kind === "group");
+  const begun = await Promise.all(groups.map((group) => beginGroup(admin, group)));
+  return [...findings, ...begun.flat()];
+}
+
+async function provisionTopics(
+  admin: AdminClient,
+  runtime: Runtime,
+  resources: readonly Resource[],
+  options: ProvisionOptions,
+): Promise<readonly Finding[]> {
   const partitions = await Promise.all(resources.map(({ name }) => admin.partitions(name)));
   const missing = resources.filter((_resource, index) => partitions[index] === undefined);
   const made = options.mode === "create" ? await create(admin, runtime, missing, options) : missing.map(absent);
@@ -49,6 +65,27 @@ async function create(admin: AdminClient, runtime: Runtime, resources: readonly 
   }
   await Promise.all(resources.map(({ name }) => untilUsable(admin, runtime, name, options.signal)));
   return resources.map((resource) => ({ resource, state: "created", detail: `kafka: created topic "${resource.name}"` }));
+}
+
+/** Writes down where a group begins, unless it has begun already. */
+async function beginGroup(admin: AdminClient, resource: Resource): Promise<readonly Finding[]> {
+  const { name: groupId, settings } = resource;
+  const topic = String(settings["topic"]);
+  try {
+    // n.b. ends first and commits second: whoever else has begun the group in between wins, or began it at the same place.
+    const ends = await admin.ends(topic);
+    const committed = await admin.committed(groupId, [topic]);
+    if (committed.some(({ offset }) => offset !== undefined)) return [];
+    const metadata = encodeJournal({ epoch: 0, born: ends.size, starts: [] });
+    await admin.commitIdle(groupId, [...ends].map(([partition, { high }]) => ({ topic, partition, offset: high, metadata })));
+    return [{ resource, state: "created", detail: `kafka: group "${groupId}" begins with what is sent to "${topic}" from now on` }];
+  } catch (error) {
+    const failure = toDriverError(error, `cannot begin group "${groupId}"`, "grant Read on the group, or start its reader first");
+    // Lost: it has members, and they have begun it.
+    if (failure.code === "LOST") return [];
+    if (failure.code === "FORBIDDEN") return [{ resource, state: "forbidden", detail: failure.message }];
+    throw failure;
+  }
 }
 
 function absent(resource: Resource): Finding {

@@ -1,6 +1,6 @@
 import { type Declaration, DriverError, type Resource } from "@sluice/core/driver";
 import { tiers } from "./delays.ts";
-import { deadLetterTopic, delayTopic, maxTopicName, retryTopic } from "./names.ts";
+import { deadLetterTopic, delayTopic, groupIdOf, maxTopicName, retryTopic } from "./names.ts";
 
 const dayMs = 86_400_000;
 /** A record that waits may be late by as long as its reader is down. */
@@ -24,12 +24,14 @@ export function topologyOf(declaration: Declaration, namespace: string): readonl
     }
     resources.set(name, { kind: "topic", name, settings });
   };
+  const groups: Resource[] = [];
   for (const topic of declaration.topics) {
     add(topic.name, { partitions: topic.shards });
     for (const group of topic.groups) {
       const quarter = Math.ceil(topic.shards / 4);
       // A group always reads its own entry, because redrives arrive there.
       add(retryTopic(topic.name, group.name), { partitions: quarter });
+      if (group.start === "now") groups.push(groupOf(topic.name, group.name));
       if (group.deadLetter) {
         add(deadLetterTopic(topic.name, group.name), { partitions: 1, "retention.ms": deadLetterRetentionMs });
       }
@@ -40,5 +42,11 @@ export function topologyOf(declaration: Declaration, namespace: string): readonl
       add(delayTopic(namespace, name), { partitions: 1, "retention.ms": ms + waitingSlackMs, "cleanup.policy": "delete" });
     }
   }
-  return [...resources.values()];
+  return [...resources.values(), ...groups];
+}
+
+/** A group that begins "now" has to be written down, or what is sent before its first reader would be lost to it. */
+function groupOf(topic: string, group: string): Resource {
+  const source = { topic, group, start: "now" } as const;
+  return { kind: "group", name: groupIdOf(source, ""), settings: { topic, start: "now" } };
 }

@@ -100,7 +100,7 @@ export class Fifo<T> {
 interface Level {
   readonly priority: number;
   readonly arrived: Fifo<Entry>;
-  /** What came back: few, and each goes before everything that arrived after it. */
+  /** What came back, by sequence: few. */
   readonly returned: Heap<Entry>;
 }
 
@@ -123,12 +123,11 @@ export class Queue {
   shift(): Entry | undefined {
     if (this.size === 0) return undefined;
     for (const { arrived, returned } of this.#levels) {
-      const early = returned.peek();
-      const next = arrived.peek();
-      if (early === undefined && next === undefined) continue;
+      // Whatever came back left `arrived` before everything that is still in it.
+      const entry = returned.pop() ?? arrived.shift();
+      if (entry === undefined) continue;
       this.size--;
-      if (early !== undefined && (next === undefined || early.sequence < next.sequence)) return returned.pop();
-      return arrived.shift();
+      return entry;
     }
     return undefined;
   }

@@ -76,8 +76,9 @@ export class MemorySender implements Sender {
   }
 }
 
+/** The same for text and for its bytes: they are one key, and share a shard. */
 function keyName(key: Key): string {
-  return key === null || typeof key === "string" ? `text:${key}` : `bytes:${key.join(",")}`;
+  return key === null ? "none" : (typeof key === "string" ? Buffer.from(key) : Buffer.from(key)).toString("hex");
 }
 
 function notStored(error: DriverError | undefined): SendResult {

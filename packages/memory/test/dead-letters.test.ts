@@ -6,16 +6,19 @@ const dead = (id: string) => item(id, { to: source });
 
 describe("dead letters", () => {
   test("a reader gets what was there when it was opened, and then the end", async () => {
-    const { send, read } = await bench();
+    const { send, read, connection } = await bench();
     await send(dead("1"), dead("2"));
     const { receiver, accept, release } = await read(source);
     await send(dead("3"));
-    const [first, second] = (await receiver.receive(10, calm)) ?? [];
+    const received = (await receiver.receive(10, calm)) ?? [];
+    expect(ids(received)).toBe("1 2");
+    const [first, second] = received;
     expect.assert(first && second);
     await accept(first);
     await release("returned", second);
     expect(await receiver.receive(10, calm)).toBeUndefined();
     await receiver.close(calm);
+    expect(await connection.backlog(source, calm)).toMatchObject({ ready: 2, inFlight: 0 });
     const again = await read(source);
     expect(ids(await again.receive())).toBe("2 3");
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memory } from "@sluice/memory";
+import { memory, MemoryBroker } from "@sluice/memory";
 import { bench, billing, calm, declared, group, ids, item } from "./support/bench.ts";
 
 describe("groups", () => {
@@ -46,6 +46,31 @@ describe("groups", () => {
     expect(ids(await (await read({ ...billing, group: "alerts" })).receive())).toBe("3");
   });
 
+  test.each([
+    ["records", { historyRecords: 2 }, "2 3"],
+    ["bytes", { historyBytes: 2 }, "2 3"],
+    ["nothing", { historyRecords: 0 }, ""],
+  ])("the history is bounded by %s", async (_name, options, expected) => {
+    const { send, read, connection } = await bench(undefined, { broker: new MemoryBroker(options) });
+    await send(item("1"), item("2"), item("3"));
+    const late = declared("orders", { groups: [group("audit", { start: "earliest" })] });
+    await connection.provision(memory().topology({ topics: [late] }), "create", calm);
+    expect(ids(await (await read({ ...billing, group: "audit" })).poll())).toBe(expected);
+  });
+
+  test("a long queue is read in order to its end", async () => {
+    const { send, read } = await bench();
+    const all = Array.from({ length: 1_500 }, (_, index) => `${index}`);
+    for (let from = 0; from < all.length; from += 500) await send(...all.slice(from, from + 500).map((id) => item(id)));
+    const { poll, accept } = await read();
+    const seen: string[] = [];
+    for (let batch = await poll(); batch.length > 0; batch = await poll()) {
+      seen.push(...batch.map(({ id = "" }) => id));
+      await accept(...batch);
+    }
+    expect(seen).toEqual(all);
+  });
+
   test("topic and own entry take turns while both wait", async () => {
     const { send, read } = await bench();
     const to = { topic: "orders", group: "billing" } as const;
@@ -81,9 +106,15 @@ describe("groups", () => {
 
   test("a filter lets only matching records in, also of those that wait already", async () => {
     const { send, read, connection } = await bench();
-    const records = ["eu-west", "us-east"].map((region) => item(region, { headers: { region, kind: "a" } }));
+    const records = ["eu-west", "us-east"].map((region) => item(region, { headers: { region, kind: "a", team: "x" } }));
+    const others = [
+      { kind: "a", team: "x" },
+      { region: "eu-1", kind: "c", team: "x" },
+      { region: "eu-1", kind: "a", team: "y" },
+    ];
+    records.push(...others.map((headers) => item("other", { headers })));
     await send(...records);
-    const { receive } = await read({ ...billing, filter: { region: { prefix: "eu-" }, kind: ["a", "b"] } });
+    const { receive } = await read({ ...billing, filter: { region: { prefix: "eu-" }, kind: ["a", "b"], team: "x" } });
     await send(...records);
     expect((await connection.backlog(billing, calm)).ready).toBe(2);
     expect(ids(await receive())).toBe("eu-west eu-west");
@@ -119,7 +150,11 @@ describe("broadcast", () => {
     await read(instance("1"), {}, cut);
     expect(broker.disconnect("cut")).toBe(1);
     await send(item("1"), item("2"));
-    await read(instance("1"));
+    const again = await read(instance("1"));
     expect(events).toMatchObject([{ kind: "gap", count: 2 }]);
+    await again.receiver.close(calm);
+    await send(item("3"));
+    await read(instance("1"));
+    expect(events.length).toBe(1);
   });
 });

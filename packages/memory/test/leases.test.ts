@@ -31,6 +31,18 @@ describe("settling", () => {
     ]);
   });
 
+  test("a released record wakes another member that waits", async () => {
+    const { clock, send, read } = await bench();
+    const one = await read();
+    const other = await read();
+    await send(item("1"));
+    const held = await one.receive();
+    const waiting = other.receive();
+    await clock.settle();
+    await one.release("returned", ...held);
+    expect(ids(await waiting)).toBe("1");
+  });
+
   test("a lease that runs out: delivered again, counted, and the old holder settles nothing", async () => {
     const { clock, send, read } = await bench(undefined, { leaseMs: 1_000 });
     const one = await read();

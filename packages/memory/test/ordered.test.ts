@@ -89,6 +89,47 @@ describe("ordered groups", () => {
     ]);
   });
 
+  test("a third member takes no more shards than it must, and gives them back when it leaves", async () => {
+    const { send, read } = await bench([declared("orders", { ordered: true, shards: 8 })]);
+    const members = [await read(billing, ordered), await read(billing, ordered)];
+    const round = async () => {
+      await send(...keys.map((key) => item(key, { key })));
+      return Promise.all(
+        members.map(async ({ poll, accept }) => {
+          const received = await poll();
+          await accept(...received);
+          return [...shardsOf(received)];
+        }),
+      );
+    };
+    const before = await round();
+    expect(before.map(({ length }) => length)).toEqual([4, 4]);
+    const third = await read(billing, ordered);
+    members.push(third);
+    const during = await round();
+    expect(during.map(({ length }) => length)).toEqual([3, 3, 2]);
+    for (const index of [0, 1]) expect(before[index]).toEqual(expect.arrayContaining(during[index] ?? []));
+    await third.receiver.close(calm);
+    members.pop();
+    const after = await round();
+    for (const index of [0, 1]) expect(after[index]).toEqual(expect.arrayContaining(during[index] ?? []));
+    expect(after.map(({ length }) => length)).toEqual([4, 4]);
+  });
+
+  test("a hold is forgotten when the shard is lost", async () => {
+    const { send, read } = await bench([declared("orders", { ordered: true, shards: 2 })]);
+    const one = await read(billing, ordered);
+    await send(...keys.map((key) => item(key, { key })));
+    const first = await one.receive();
+    await one.accept(...first);
+    const all = [...shardsOf(first)];
+    one.receiver.hold?.(all, true);
+    const other = await read(billing, ordered);
+    await other.receiver.close(calm);
+    await send(...keys.map((key) => item(key, { key })));
+    expect(shardsOf(await one.poll()).size).toBe(1);
+  });
+
   test("more members than shards: some wait, and take over", async () => {
     const { send, read } = await bench([declared("orders", { ordered: true, shards: 1 })]);
     const one = await read(billing, ordered);

@@ -19,6 +19,16 @@ describe("provision", () => {
     ]);
   });
 
+  test("only an ordered topic has shards", async () => {
+    const settings = driver.topology({
+      topics: [declared("a", { shards: 8 }), declared("b", { ordered: true, shards: 8 })],
+    });
+    expect(settings.filter(({ kind }) => kind === "topic").map((resource) => resource.settings)).toEqual([
+      { topic: "a", ordered: false, shards: 1 },
+      { topic: "b", ordered: true, shards: 8 },
+    ]);
+  });
+
   test("verify and assume create nothing, create makes only what is missing", async () => {
     const { connection, broker } = await bench([]);
     const states = async (mode: "create" | "verify" | "assume") =>

@@ -2,14 +2,24 @@ import { describe, expect, test } from "vitest";
 import { bench, billing, calm, declared, ids, item } from "./support/bench.ts";
 
 describe("receiving", () => {
+  test("shards take turns, however much waits in one of them", async () => {
+    const { send, read } = await bench([declared("orders", { ordered: true, shards: 2 })]);
+    const { receive } = await read(billing, { ordered: true });
+    await send(...Array.from({ length: 6 }, (_, index) => item(`a${index}`, { key: "a" })));
+    await send(item("b0", { key: "b" }), item("b1", { key: "b" }));
+    const batch = await receive(4);
+    expect(batch.filter(({ key }) => key === "b").length).toBe(2);
+  });
+
   test("the window bounds what is handed out and unsettled", async () => {
-    const { send, read } = await bench();
+    const { send, read, clock } = await bench();
     const { receive, poll, accept } = await read(billing, { window: 2 });
     await send(item("1"), item("2"), item("3"));
     const [first] = await receive();
     expect.assert(first);
     expect(ids(await poll())).toBe("");
     const waiting = receive();
+    await clock.settle();
     await accept(first);
     expect(ids(await waiting)).toBe("3");
   });
@@ -76,7 +86,7 @@ describe("receiving", () => {
   });
 
   test("hold stops one shard while others flow", async () => {
-    const { send, read } = await bench([declared("orders", { ordered: true, shards: 2 })]);
+    const { send, read, clock } = await bench([declared("orders", { ordered: true, shards: 2 })]);
     const { receiver, receive, poll, accept } = await read(billing, { ordered: true });
     await send(item("1", { key: "a" }), item("2", { key: "b" }));
     const [first, second] = await receive();
@@ -86,6 +96,7 @@ describe("receiving", () => {
     await send(item("3", { key: "a" }), item("4", { key: "b" }));
     expect(ids(await poll())).toBe("4");
     const waiting = receive();
+    await clock.settle();
     receiver.hold?.([first.shard], false);
     expect(ids(await waiting)).toBe("3");
   });
@@ -116,6 +127,8 @@ describe("receiving", () => {
     expect(await connection.backlog(billing, calm)).toEqual({ ready: 2, inFlight: 0, delayed: 2, oldestMs: 1_500 });
     await receive(1);
     expect(await connection.backlog(billing, calm)).toEqual({ ready: 1, inFlight: 1, delayed: 2, oldestMs: 1_000 });
+    await clock.advance(9_000);
+    expect(await connection.backlog(billing, calm)).toMatchObject({ ready: 3, delayed: 0 });
     await expect(connection.backlog({ ...billing, group: "nobody" }, calm)).rejects.toMatchObject({
       code: "NOT_FOUND",
     });

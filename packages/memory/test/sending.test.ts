@@ -27,12 +27,13 @@ describe("sending", () => {
         item("1", { key: "a" }),
         item("2", { key: "a", body: large }),
         item("3", { key: "a" }),
-        item("4", { key: "b" }),
+        item("4", { key: new Uint8Array([97]) }),
+        item("b", { key: "b" }),
         item("5", { body: large }),
         item("6"),
       ),
-    ).toEqual(["stored", "not-stored", "not-stored", "stored", "not-stored", "stored"]);
-    expect(ids(await (await read()).receive())).toBe("1 4 6");
+    ).toEqual(["stored", "not-stored", "not-stored", "not-stored", "stored", "not-stored", "stored"]);
+    expect(ids(await (await read()).receive())).toBe("1 b 6");
   });
 
   test.each([
@@ -53,12 +54,17 @@ describe("sending", () => {
   test("the sender's memory is not kept: it may be written to after the call", async () => {
     const { send, read } = await bench();
     const body = Buffer.from([1, 2, 3]);
-    const headers = { a: "1" };
+    const headers: Record<string, string> = { a: "1" };
+    Object.defineProperty(headers, "__proto__", { value: "2", enumerable: true });
     const sent = send(item("1", { body, headers, key: body }));
     body.fill(0);
     headers.a = "2";
     await sent;
     const [delivery] = await (await read()).receive();
+    expect(Object.entries(delivery?.headers ?? {})).toEqual([
+      ["a", "1"],
+      ["__proto__", "2"],
+    ]);
     expect(delivery).toMatchObject({
       body: new Uint8Array([1, 2, 3]),
       headers: { a: "1" },
@@ -93,6 +99,14 @@ describe("sending", () => {
     await clock.advance(1);
     expect(ids(await one.poll())).toBe("all");
     expect(ids(await (await read({ ...billing, group: "shipping" })).receive())).toBe("past all");
+  });
+
+  test("records that are due at the same time arrive in the order of sending", async () => {
+    const { clock, send, read } = await bench();
+    const all = Array.from({ length: 20 }, (_, index) => `${index}`);
+    await send(...all.map((id) => item(id, { notBefore: clock.now() + 10 })));
+    await clock.advance(10);
+    expect(ids(await (await read()).receive())).toBe(all.join(" "));
   });
 
   test("a delay goes on while nobody is connected", async () => {

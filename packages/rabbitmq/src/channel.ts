@@ -1,6 +1,6 @@
 import type { Channel, ConfirmChannel } from "amqplib";
 import { DriverError, type Runtime } from "@sluice/core/driver";
-import { translate } from "./errors.ts";
+import { replyCode, translate } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { answerMs, attempt, bounded, settled } from "./waiting.ts";
 
@@ -80,6 +80,23 @@ function ended(cause: Error | undefined, doing: string): DriverError {
   return new DriverError("LOST", `rabbitmq: ${doing}: the connection ended`, { retryable: true });
 }
 
+/** Runs a call that may fail. Rejects with amqplib's own error, or with a DriverError when no channel could be had. */
+export type Ask = <T>(doing: string, call: (channel: Channel) => Promise<T>, signal?: AbortSignal) => Promise<T>;
+
+/** Whether it exists now. @throws DriverError when the broker cannot be asked */
+export async function exists(ask: Ask, kind: "queue" | "exchange", name: string, signal?: AbortSignal): Promise<boolean> {
+  const doing = `cannot look for ${kind} "${name}"`;
+  try {
+    await ask(doing, (channel) => (kind === "queue" ? channel.checkQueue(name) : channel.checkExchange(name)), signal);
+    return true;
+  } catch (error) {
+    const code = replyCode(error);
+    if (code === 404) return false;
+    if (code === 405) return true; // exclusive to another connection
+    throw translate(error, doing);
+  }
+}
+
 /**
  * A channel for calls that may fail: a refused declare or check closes its channel and everything on it. Opened again for the
  * next call after a failure; one call at a time.
@@ -95,12 +112,11 @@ export class Scratch {
     this.#runtime = runtime;
   }
 
-  /** Runs one call. Rejects with amqplib's own error, or with a DriverError when no channel could be had. */
-  run<T>(doing: string, call: (channel: Channel) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  readonly ask: Ask = (doing, call, signal) => {
     const answer = this.#last.then(() => this.#run(doing, call, signal));
     this.#last = answer.catch(() => undefined);
     return answer;
-  }
+  };
 
   async close(): Promise<void> {
     await this.#last;

@@ -1,25 +1,32 @@
-import type { Runtime } from "@sluice/core/driver";
-import { DriverError, type Resource } from "@sluice/core/driver";
-import { Scratch } from "./channel.ts";
-import { replyCode, translate } from "./errors.ts";
+import { DriverError, type Key, type Resource, type Runtime } from "@sluice/core/driver";
+import { type Ask, exists, Scratch } from "./channel.ts";
 import type { Link } from "./link.ts";
 import type { Names } from "./names.ts";
 import { hashBits, shardName, shardOf } from "./routing.ts";
-import type { Key } from "@sluice/core/driver";
 
 /** `-1`: unordered, one queue. Else `2 ** bits` queues. */
 export type Bits = number;
 
+/** Declares under way at once. */
+const workers = 8;
+
 /** What exists on the broker: asked passively, on a channel that may die of it, and remembered while it exists. */
 export class Groups {
   readonly #names: Names;
+  readonly #link: Link;
+  readonly #runtime: Runtime;
   readonly #scratch: Scratch;
+  /** Runs any call that may fail, one at a time. */
+  readonly ask: Ask;
   readonly #known = new Map<string, Bits>();
   readonly #present = new Set<string>();
 
   constructor(link: Link, runtime: Runtime, names: Names) {
     this.#names = names;
+    this.#link = link;
+    this.#runtime = runtime;
     this.#scratch = new Scratch(link, runtime);
+    this.ask = this.#scratch.ask;
   }
 
   /** What this process declared needs no asking. */
@@ -51,30 +58,16 @@ export class Groups {
     const found: Bits[] = [];
     for (let bits = -1; bits <= hashBits; bits++) {
       const first = bits < 0 ? base : `${base}.${shardName(0, bits)}`;
-      if (await this.exists("queue", first, signal)) found.push(bits);
+      if (await exists(this.ask, "queue", first, signal)) found.push(bits);
     }
     return found;
   }
 
-  /** Whether it exists now. Not remembered. @throws DriverError when the broker cannot be asked */
-  async exists(kind: "queue" | "exchange", name: string, signal?: AbortSignal): Promise<boolean> {
-    const doing = `cannot look for ${kind} "${name}"`;
-    try {
-      await this.#scratch.run(doing, (channel) => (kind === "queue" ? channel.checkQueue(name) : channel.checkExchange(name)), signal);
-      return true;
-    } catch (error) {
-      const code = replyCode(error);
-      if (code === 404) return false;
-      if (code === 405) return true; // exclusive to another connection
-      throw translate(error, doing);
-    }
-  }
-
-  /** Like `exists`, remembering a yes: for the path of every message. */
+  /** Whether it exists, remembering a yes: for the path of every message. */
   isPresent(kind: "queue" | "exchange", name: string): true | Promise<boolean> {
     const label = `${kind} ${name}`;
     if (this.#present.has(label)) return true;
-    return this.exists(kind, name).then((present) => {
+    return exists(this.ask, kind, name).then((present) => {
       if (present) this.#present.add(label);
       return present;
     });
@@ -85,8 +78,20 @@ export class Groups {
     this.#present.clear();
   }
 
-  /** Runs any call that may fail. */
-  ask: Scratch["run"] = (doing, call, signal) => this.#scratch.run(doing, call, signal);
+  /** Runs `work` for every item, several at once, each of them with a channel that may die of it. */
+  async each<T>(items: readonly T[], work: (item: T, ask: Ask) => Promise<void>): Promise<void> {
+    const left = [...items];
+    const worker = async () => {
+      const scratch = new Scratch(this.#link, this.#runtime);
+      try {
+        for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item, scratch.ask);
+      } finally {
+        left.length = 0;
+        await scratch.close();
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(workers, left.length) }, worker));
+  }
 
   async close(): Promise<void> {
     await this.#scratch.close();

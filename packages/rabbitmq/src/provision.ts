@@ -1,5 +1,6 @@
 import type { Channel } from "amqplib";
 import { DriverError, type Finding, type ProvisionMode, type Resource } from "@sluice/core/driver";
+import { type Ask, exists } from "./channel.ts";
 import { inequivalent, replyCode, translate } from "./errors.ts";
 import type { Groups } from "./groups.ts";
 import { shardName } from "./routing.ts";
@@ -10,25 +11,38 @@ interface Work {
   readonly signal: AbortSignal;
 }
 
-/** Makes or checks resources one after another, in their order. Findings for everything that is not as it was before and right. */
+interface Asking extends Work {
+  readonly ask: Ask;
+}
+
+/** What must be known or there before the next kind is looked at. */
+const stages: readonly (readonly string[])[] = [["shards"], ["exchange", "queue"], ["binding"]];
+
+/** Makes or checks resources. Findings, in their order, for everything that is not as it was before and right. */
 export async function provision(resources: readonly Resource[], work: Work): Promise<readonly Finding[]> {
-  work.groups.learn(resources);
-  if (work.mode === "assume") return [];
-  const findings: Finding[] = [];
+  const known = stages.flat();
+  const stranger = resources.find(({ kind }) => !known.includes(kind));
+  if (stranger) {
+    throw new DriverError("CONFIG", `rabbitmq: resource kind "${stranger.kind}" of "${stranger.name}" is not known; pass what topology() returned`);
+  }
+  if (work.mode === "assume") {
+    work.groups.learn(resources);
+    return [];
+  }
+  const findings = new Map<Resource, Finding>();
   // Nothing is bound to what is missing or not ours.
   const unusable = new Set<string>();
-  for (const resource of resources) {
-    const { kind, name } = resource;
-    if (kind === "queue" && belongsTo(unusable, name)) {
-      unusable.add(label(kind, name));
-      continue;
-    }
-    const finding = await one(resource, work, unusable);
-    if (!finding) continue;
-    findings.push(finding);
-    if (finding.state !== "created") unusable.add(label(kind, name));
+  for (const kinds of stages) {
+    const stage = resources.filter(({ kind }) => kinds.includes(kind));
+    await work.groups.each(stage, async (resource, ask) => {
+      const finding = await one(resource, { ...work, ask }, unusable);
+      if (!finding) return;
+      findings.set(resource, finding);
+      if (finding.state !== "created") unusable.add(label(resource.kind, resource.name));
+    });
   }
-  return findings;
+  work.groups.learn(resources.filter(({ kind, name }) => !unusable.has(label(kind, name))));
+  return resources.flatMap((resource) => findings.get(resource) ?? []);
 }
 
 /** A group with another number of shards gets no further queues. */
@@ -36,20 +50,22 @@ function belongsTo(unusable: ReadonlySet<string>, queue: string): boolean {
   return unusable.has(label("shards", queue)) || unusable.has(label("shards", queue.slice(0, queue.lastIndexOf("."))));
 }
 
-async function one(resource: Resource, work: Work, unusable: ReadonlySet<string>): Promise<Finding | undefined> {
+async function one(resource: Resource, work: Asking, unusable: Set<string>): Promise<Finding | undefined> {
   if (resource.kind === "shards") return checkShards(resource, work);
   if (resource.kind === "binding") return bind(resource, work, unusable);
-  const { kind, name } = resource;
-  if (kind !== "queue" && kind !== "exchange") {
-    throw new DriverError("CONFIG", `rabbitmq: resource kind "${kind}" of "${name}" is not known; pass what topology() returned`);
+  const { name } = resource;
+  const kind = resource.kind === "queue" ? "queue" : "exchange";
+  if (kind === "queue" && belongsTo(unusable, name)) {
+    unusable.add(label(kind, name));
+    return undefined;
   }
-  const present = await work.groups.exists(kind, name, work.signal);
+  const present = await exists(work.ask, kind, name, work.signal);
   if (!present && work.mode === "verify") {
     return { resource, state: "missing", detail: `${kind} "${name}" does not exist; create it, or connect with provision: 'create'` };
   }
   try {
     // Declaring what exists compares its settings and changes nothing.
-    await work.groups.ask(`cannot declare ${kind} "${name}"`, (channel) => declare(channel, resource), work.signal);
+    await work.ask(`cannot declare ${kind} "${name}"`, (channel) => declare(channel, resource), work.signal);
   } catch (error) {
     return refused(resource, error, present && work.mode === "verify");
   }
@@ -81,7 +97,7 @@ function refused(resource: Resource, error: unknown, readable: boolean): Finding
 }
 
 /** Bindings cannot be read over AMQP: making one that exists does nothing, and `verify` has to trust. */
-async function bind(resource: Resource, { groups, mode, signal }: Work, unusable: ReadonlySet<string>): Promise<Finding | undefined> {
+async function bind(resource: Resource, { ask, mode, signal }: Asking, unusable: ReadonlySet<string>): Promise<Finding | undefined> {
   if (mode === "verify") return undefined;
   const { source, destination, to, pattern } = bindingOf(resource);
   if (unusable.has(label("exchange", source)) || unusable.has(label(to, destination))) return undefined;
@@ -89,7 +105,7 @@ async function bind(resource: Resource, { groups, mode, signal }: Work, unusable
     Object.entries(resource.settings).filter(([setting]) => !["source", "destination", "to", "pattern"].includes(setting)),
   );
   try {
-    await groups.ask(
+    await ask(
       `cannot bind ${resource.name}`,
       (channel) =>
         to === "queue"
@@ -116,11 +132,11 @@ function bindingOf({ settings }: Resource): { source: string; destination: strin
 }
 
 /** Queues of another number of shards stay bound and unread, and every message would be kept twice. */
-async function checkShards(resource: Resource, { groups, signal }: Work): Promise<Finding | undefined> {
+async function checkShards(resource: Resource, { groups, ask, signal }: Asking): Promise<Finding | undefined> {
   const { name, settings } = resource;
   const bits = Number(settings["bits"]);
   const first = bits < 0 ? name : `${name}.${shardName(0, bits)}`;
-  if (await groups.exists("queue", first, signal)) return undefined;
+  if (await exists(ask, "queue", first, signal)) return undefined;
   const others = (await groups.found(name, signal)).filter((other) => other !== bits);
   if (others.length === 0) return undefined;
   const detail =

@@ -1,6 +1,6 @@
 import type { Admin, Cluster } from "kafkajs";
 import type { Runtime } from "@sluice/core/driver";
-import type { AdminClient, ClientRecord, CommittedOffset, PartitionRead } from "../client.ts";
+import type { AdminClient, ClientRecord, CommitPosition, CommittedOffset, PartitionRead } from "../client.ts";
 import { codeOfError } from "../errors.ts";
 import { brokerOf, coordinatorOf, retrying } from "./cluster.ts";
 
@@ -37,6 +37,7 @@ export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): A
     },
     ends: (topic) => retrying(runtime, () => endsOf(cluster, topic)),
     committed: (groupId, topics) => retrying(runtime, () => committedOf(cluster, groupId, topics)),
+    commitIdle: (groupId, positions) => retrying(runtime, () => commitIdle(cluster, groupId, positions)),
     read: (topic, partition, from) => retrying(runtime, () => read(cluster, topic, partition, from)),
     async ping() {
       await admin.describeCluster();
@@ -96,6 +97,16 @@ async function committedOf(cluster: Cluster, groupId: string, topics: readonly s
       return { topic, partition, offset: number < 0 ? undefined : number, metadata: metadata ?? "" };
     }),
   );
+}
+
+/** The way of a consumer without group membership: no member, no generation. */
+async function commitIdle(cluster: Cluster, groupId: string, positions: readonly CommitPosition[]): Promise<void> {
+  const topics = [...Map.groupBy(positions, ({ topic }) => topic)].map(([topic, partitions]) => ({
+    topic,
+    partitions: partitions.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
+  }));
+  const coordinator = await coordinatorOf(cluster, groupId);
+  await coordinator.offsetCommit({ groupId, groupGenerationId: -1, memberId: "", topics });
 }
 
 async function read(cluster: Cluster, topic: string, partition: number, from: number): Promise<PartitionRead> {

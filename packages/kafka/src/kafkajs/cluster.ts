@@ -22,6 +22,12 @@ export interface RawBroker {
       readonly partitions: readonly { readonly partition: number; readonly offset: string; readonly metadata: string | null }[];
     }[];
   }>;
+  offsetCommit(request: {
+    groupId: string;
+    groupGenerationId: number;
+    memberId: string;
+    topics: { topic: string; partitions: { partition: number; offset: string; metadata: string }[] }[];
+  }): Promise<unknown>;
   fetch(request: {
     maxWaitTime: number;
     minBytes: number;

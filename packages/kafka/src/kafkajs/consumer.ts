@@ -62,12 +62,15 @@ export function createConsumer(
 }
 
 function listen(consumer: Consumer, events: ConsumerEvents, own: (assignment: Record<string, readonly number[]>) => void): void {
+  let memberId = "";
   const { GROUP_JOIN, REBALANCING, HEARTBEAT, END_BATCH_PROCESS } = consumer.events;
   consumer.on(REBALANCING, () => events.rebalancing());
   consumer.on(HEARTBEAT, () => events.heartbeat());
   consumer.on(GROUP_JOIN, ({ payload }) => {
+    const continued = payload.memberId === memberId;
+    memberId = payload.memberId;
     own(payload.memberAssignment);
-    events.joined(new Map(Object.entries(payload.memberAssignment)));
+    events.joined(new Map(Object.entries(payload.memberAssignment)), continued);
   });
   // A batch of nothing but control records or aborted ones reaches no callback; without it the lag never returns to 0.
   consumer.on(END_BATCH_PROCESS, ({ payload: { topic, partition, batchSize, lastOffset } }) => {
