@@ -1,4 +1,4 @@
-// What happens now, on standard error: a drawing in a terminal, a line a second elsewhere.
+// What happens now, on standard error: a drawing in a terminal, a line now and then elsewhere.
 import type { WriteStream } from "node:tty";
 import type { GroupPage, Ledger } from "./ledger.ts";
 import { OrderPlaced } from "./service.ts";
@@ -48,7 +48,7 @@ function writeProgress(ledger: Ledger, output: WriteStream): Progress {
     const groups = ledger.pages.map((page) => `${page.group} ${page.settled.size} (${details(page)})`);
     output.write(`published ${published(ledger)}, refused ${ledger.refusedCount}; ${groups.join("; ")}\n`);
   };
-  const timer = setInterval(write, 1000);
+  const timer = setInterval(write, 2000);
   return { note: (line) => void output.write(`${line}\n`), stop: () => clearInterval(timer) };
 }
 

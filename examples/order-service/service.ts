@@ -83,13 +83,18 @@ function billing(bus: Bus, partners: Partners): Promise<Subscription> {
 }
 
 function shipping(bus: Bus, partners: Partners): Promise<Subscription> {
-  return bus.subscribe(OrderPlaced, { group: "shipping", retry: ordersRetry }, async (placed, context) => {
-    const { orderId, email, item } = placed;
-    const call = { idempotencyKey: context.message.id, signal: context.signal };
-    if (!partners.isInStock(placed, call)) return context.defer("40ms", `${item} is not in stock yet`);
-    await partners.ship(placed, call);
-    await context.publish(OrderShipped, { orderId, email, item }, { id: `${context.message.id}.shipped` });
-  });
+  // Each run waits for the broker's confirmation of what it publishes: more of them at once.
+  return bus.subscribe(
+    OrderPlaced,
+    { group: "shipping", retry: ordersRetry, concurrency: 64 },
+    async (placed, context) => {
+      const { orderId, email, item } = placed;
+      const call = { idempotencyKey: context.message.id, signal: context.signal };
+      if (!partners.isInStock(placed, call)) return context.defer("40ms", `${item} is not in stock yet`);
+      await partners.ship(placed, call);
+      await context.publish(OrderShipped, { orderId, email, item }, { id: `${context.message.id}.shipped` });
+    },
+  );
 }
 
 function mailer(bus: Bus, partners: Partners): Promise<Subscription> {

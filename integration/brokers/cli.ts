@@ -30,13 +30,11 @@ function readArguments(): { list: boolean; json: boolean; help: boolean; request
       help: { type: "boolean", default: false },
     },
   });
-  const requests = values.broker.map(
-    (broker): BrokerRequest => ({
-      broker: oneOf("broker", broker, brokerNames),
-      ...(values.provider && { provider: oneOf("provider", values.provider, providerNames) }),
-      ...(values.version && { version: values.version }),
-    }),
-  );
+  const requests = values.broker.map((broker): BrokerRequest => ({
+    broker: oneOf("broker", broker, brokerNames),
+    ...(values.provider && { provider: oneOf("provider", values.provider, providerNames) }),
+    ...(values.version && { version: values.version }),
+  }));
   return { list: values.list, json: values.json, help: values.help, requests };
 }
 
@@ -51,7 +49,8 @@ async function main(): Promise<number> {
     return 0;
   }
   const running = await brokers(options.requests);
-  if (options.json) console.log(JSON.stringify(running.available.map((broker) => ({ ...broker, pid: broker.local?.pid() }))));
+  if (options.json)
+    console.log(JSON.stringify(running.available.map((broker) => ({ ...broker, pid: broker.local?.pid() }))));
   else console.log(running.table());
   if (running.available.length === 0) return 1;
   const variables = Object.assign({}, ...running.available.map((broker) => broker.environmentVariables)) as object;

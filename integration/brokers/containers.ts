@@ -75,9 +75,10 @@ async function create(
   const ready = broker === "kafka" ? kafka(container, advertised, port) : rabbit(container, port);
   return ready.start().catch((error: unknown) => {
     const { message } = error as Error;
-    const hint = message.includes("ryuk")
-      ? "; this is Testcontainers' reaper image: make it available, or set TESTCONTAINERS_RYUK_DISABLED=true"
-      : "";
+    const hint =
+      process.env["TESTCONTAINERS_RYUK_DISABLED"] === "true"
+        ? ""
+        : "; if only Testcontainers' own image (testcontainers/ryuk) cannot be had, set TESTCONTAINERS_RYUK_DISABLED=true";
     throw new Error(`${image} could not be started: ${message}${hint}`, { cause: error });
   });
 }

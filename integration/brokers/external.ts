@@ -18,7 +18,13 @@ export function externalAddress(broker: BrokerName): BrokerAddress | undefined {
   const value = process.env[addressVariables[broker]]?.trim();
   if (!value) return undefined;
   if (broker === "rabbitmq") return { kind: "url", url: value };
-  return { kind: "brokers", brokers: value.split(",").map((part) => part.trim()).filter(Boolean) };
+  return {
+    kind: "brokers",
+    brokers: value
+      .split(",")
+      .map((part) => part.trim())
+      .filter(Boolean),
+  };
 }
 
 /** A broker named in the environment. It is used as it is and never stopped. */

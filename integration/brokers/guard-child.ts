@@ -11,9 +11,7 @@ export type GuardedThing =
   | { readonly kind: "directory"; readonly path: string }
   | { readonly kind: "container"; readonly socket: string; readonly name: string };
 
-export type GuardMessage =
-  | { readonly add: number; readonly thing: GuardedThing }
-  | { readonly remove: number };
+export type GuardMessage = { readonly add: number; readonly thing: GuardedThing } | { readonly remove: number };
 
 const things = new Map<number, GuardedThing>();
 
@@ -33,12 +31,14 @@ async function clean(): Promise<void> {
   const groups = left.filter((thing) => thing.kind === "process-group");
   for (const group of groups) signalGroup(group.pid, "SIGKILL");
   // n.b. a dying process can still write: directories go after the processes.
-  for (let waited = 0; waited < 5_000 && groups.some((group) => signalGroup(group.pid, 0)); waited += 50) await delay(50);
+  for (let waited = 0; waited < 5_000 && groups.some((group) => signalGroup(group.pid, 0)); waited += 50)
+    await delay(50);
   await Promise.allSettled(left.map((thing) => remove(thing)));
 }
 
 async function remove(thing: GuardedThing): Promise<void> {
-  if (thing.kind === "directory") await rm(thing.path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  if (thing.kind === "directory")
+    await rm(thing.path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   if (thing.kind === "container") await removeContainer(thing.socket, thing.name);
 }
 

@@ -49,7 +49,10 @@ export async function brokers(requests: readonly BrokerRequest[], options: Broke
 }
 
 function isRequired(request: BrokerRequest): boolean {
-  const required = (process.env["SLUICE_REQUIRE_BROKERS"] ?? "").split(",").map((name) => name.trim()).filter(Boolean);
+  const required = (process.env["SLUICE_REQUIRE_BROKERS"] ?? "")
+    .split(",")
+    .map((name) => name.trim())
+    .filter(Boolean);
   const known: readonly string[] = ["all", ...brokerNames];
   const strange = required.find((name) => !known.includes(name));
   if (strange) throw new Error(`SLUICE_REQUIRE_BROKERS: "${strange}" is none of ${known.join(", ")}`);

@@ -80,7 +80,10 @@ export async function findJava(): Promise<string | undefined> {
 
 async function javaVersion(java: string): Promise<number> {
   // n.b. `java -version` writes to stderr.
-  const text = await run(java, ["-version"]).then(({ stderr }) => stderr, () => "");
+  const text = await run(java, ["-version"]).then(
+    ({ stderr }) => stderr,
+    () => "",
+  );
   return Number(/version "(\d+)/.exec(text)?.[1] ?? 0);
 }
 
@@ -110,7 +113,9 @@ export async function kafkaJars(version: string, log: Log): Promise<string> {
       if (!(await isExecutable(folder))) throw error;
     });
   } catch (error) {
-    throw new Error(`Maven could not fetch org.apache.kafka:kafka_2.13:${version}: ${lastLine(error)}`, { cause: error });
+    throw new Error(`Maven could not fetch org.apache.kafka:kafka_2.13:${version}: ${lastLine(error)}`, {
+      cause: error,
+    });
   } finally {
     await rm(aside, { recursive: true, force: true });
   }

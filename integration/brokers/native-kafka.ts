@@ -68,7 +68,12 @@ async function prepare(java: string, jars: string, directory: string): Promise<P
     "log.dirs": join(directory, "data"),
   };
   const file = join(directory, "server.properties");
-  await writeFile(file, Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join(""));
+  await writeFile(
+    file,
+    Object.entries(settings)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(""),
+  );
   const classes = ["-cp", join(jars, "*")];
   const clusterId = randomBytes(16).toString("base64url");
   const format = ["kafka.tools.StorageTool", "format", "--standalone", "-t", clusterId, "-c", file];

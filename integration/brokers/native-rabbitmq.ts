@@ -79,7 +79,10 @@ async function prepare(server: string, directory: string): Promise<Prepared> {
   const cookie = join(directory, ".erlang.cookie");
   await mkdir(join(directory, "data"));
   await writeFile(cookie, randomBytes(16).toString("hex"), { mode: 0o400 });
-  await writeFile(join(directory, "rabbitmq.conf"), `listeners.tcp.local = 127.0.0.1:${port}\nlog.console = true\nlog.file = false\n`);
+  await writeFile(
+    join(directory, "rabbitmq.conf"),
+    `listeners.tcp.local = 127.0.0.1:${port}\nlog.console = true\nlog.file = false\n`,
+  );
   await writeFile(join(directory, "enabled_plugins"), "[].\n");
   await writeFile(join(directory, "environment.conf"), "");
   if (user) for (const path of [directory, join(directory, "data"), cookie]) await chown(path, user.uid, user.gid);
@@ -90,17 +93,32 @@ async function prepare(server: string, directory: string): Promise<Prepared> {
   // Erlang's port mapper would otherwise be started as a daemon that nobody stops.
   const epmd = (await findProgram("epmd")) ?? "epmd";
   const args = ["-address", "127.0.0.1", "-port", String(namesPort)];
-  const names = new ManagedProcess({ command: epmd, args, environment, directory, log: join(directory, "epmd.log"), user });
+  const names = new ManagedProcess({
+    command: epmd,
+    args,
+    environment,
+    directory,
+    log: join(directory, "epmd.log"),
+    user,
+  });
 
   const address = { kind: "url", url: `amqp://guest:guest@127.0.0.1:${port}` } as const;
   const memoryAlarm = async (on: boolean): Promise<void> => {
     const command = ["set_vm_memory_high_watermark", on ? "0.00001" : "0.4"];
-    await run(join(rabbitPrograms, "rabbitmqctl"), command, { env: environment, cwd: directory, ...user, timeout: 60_000 });
+    await run(join(rabbitPrograms, "rabbitmqctl"), command, {
+      env: environment,
+      cwd: directory,
+      ...user,
+      timeout: 60_000,
+    });
   };
   return { address, node, names, control: { ...controlOf(node, address), memoryAlarm } };
 }
 
-function environmentOf(directory: string, ports: { distributionPort: number; namesPort: number }): Record<string, string> {
+function environmentOf(
+  directory: string,
+  ports: { distributionPort: number; namesPort: number },
+): Record<string, string> {
   return {
     PATH: process.env["PATH"] ?? "/usr/bin:/bin",
     LANG: "C.UTF-8",

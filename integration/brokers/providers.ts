@@ -55,7 +55,8 @@ export async function listing(): Promise<Offer[]> {
     const offer = { broker, provider: "external", version: "its own" } as const;
     return externalAddress(broker) ? offer : { ...offer, why: `${addressVariables[broker]} is not set` };
   });
-  const order = (offer: Offer): number => brokerNames.indexOf(offer.broker) * 10 + providerNames.indexOf(offer.provider);
+  const order = (offer: Offer): number =>
+    brokerNames.indexOf(offer.broker) * 10 + providerNames.indexOf(offer.provider);
   return [...external, ...containers, ...kafka, rabbit].toSorted((one, other) => order(one) - order(other));
 }
 

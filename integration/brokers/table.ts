@@ -44,7 +44,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]): string =>
-    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd();
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
   return [line(head), widths.map((width) => "-".repeat(Math.min(width, 60))).join("  "), ...rows.map(line)].join("\n");
 }
 

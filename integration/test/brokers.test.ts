@@ -70,7 +70,9 @@ describe("small parts", () => {
   });
 
   test("Kafka's settings follow the image's naming", () => {
-    expect(asEnvironment({ "auto.create.topics.enable": "false" })).toEqual({ KAFKA_AUTO_CREATE_TOPICS_ENABLE: "false" });
+    expect(asEnvironment({ "auto.create.topics.enable": "false" })).toEqual({
+      KAFKA_AUTO_CREATE_TOPICS_ENABLE: "false",
+    });
   });
 
   test("the table hides passwords and says why something is missing", () => {

@@ -12,6 +12,21 @@ export type { Context, Handler } from "./context.ts";
 export { deadLetterHeaders } from "./dead-letter-headers.ts";
 export { DeadLetters } from "./dead-letters.ts";
 export type { DeadLetter, DeadLetterSelection, DiscardReport, RedriveReport } from "./dead-letters.ts";
+export type {
+  Backlog,
+  Bytes,
+  Capabilities,
+  Driver,
+  DriverEvent,
+  Filter,
+  Key,
+  Limits,
+  ProvisionMode,
+  Resource,
+  Runtime,
+  Start,
+  Support,
+} from "./driver/index.ts";
 export { milliseconds } from "./duration.ts";
 export type { Duration } from "./duration.ts";
 export { isSluiceError, PermanentError, SluiceError, UnavailableError } from "./errors.ts";
@@ -38,7 +53,8 @@ export { outcome } from "./outcome.ts";
 export type { DeadLetterOutcome, DeferOutcome, DropOutcome, Outcome, RetryOutcome } from "./outcome.ts";
 export type { BatchEntry, BatchResult, PublishOptions, Receipt, SendBatchOptions, Unsupported } from "./publish/options.ts";
 export { Producer } from "./publish/producer.ts";
-export type { StandardSchema } from "./schema.ts";
+export type { SendQueueHealth } from "./publish/send-queue-options.ts";
+export type { SchemaIssue, SchemaResult, StandardSchema } from "./schema.ts";
 export type { Settled, SettledMatch } from "./spies.ts";
 export { topic } from "./topic.ts";
 export type { AnyTopic, InputOf, OutputOf, Topic, TopicOptions } from "./topic.ts";

@@ -13,7 +13,10 @@ export interface TopicOptions<Input, Output> {
   readonly ordering?: "key" | "none";
   /** Parallelism on the broker: partitions, ordered queues or streams. A power of two. Fixed once created. @default 8 */
   readonly shards?: number;
-  /** Groups that must exist before the first message, so that a producer that starts first loses nothing. @default [] */
+  /**
+   * Groups that belong to the topic from its beginning, so that a producer that starts first loses nothing. On a broker that retains
+   * messages (Kafka) such a group begins with the earliest one. @default []
+   */
   readonly groups?: readonly string[];
   /** What publishing does when nobody keeps the message. @default 'error' */
   readonly unrouted?: "error" | "allow";

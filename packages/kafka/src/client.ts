@@ -93,12 +93,12 @@ export interface ConsumerSettings {
   readonly topics: readonly string[];
 }
 
-/** All are called synchronously, and must not throw. */
+/** None may throw. */
 export interface ConsumerEvents {
-  /** A rebalance was announced; commits of the old generation are still taken until `joining`. */
+  /** A rebalance was announced; commits of the old generation are still taken until we join. */
   rebalancing(): void;
-  /** The join begins: from here on the assignment may go to somebody else. */
-  joining(): void;
+  /** Before every join, which waits for it. Must resolve within a third of the session. */
+  beforeJoin(): Promise<void>;
   /** `continued`: the same membership as before, so that nobody else can have had the partitions that we have again. */
   joined(assignment: ReadonlyMap<string, readonly number[]>, continued: boolean): void;
   /** The coordinator answered a heartbeat: we are still a member. */

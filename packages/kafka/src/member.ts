@@ -25,6 +25,8 @@ export interface MemberHooks {
 }
 
 const closeGraceMs = 2_000;
+/** How long a rebalance waits for records that run, at most: the whole group waits with us. */
+const handOverMs = 2_000;
 /** Records read ahead of one partition, whatever the window: fewer would leave it idle for a fetch wait at every refill. */
 const readAhead = 4_096;
 
@@ -45,6 +47,8 @@ export class Member {
   readonly #live = Promise.withResolvers<void>();
   /** Batches that came while the last proof of membership was old. */
   #doubtful: ConsumedBatch[] = [];
+  #handOver: Promise<void> | undefined;
+  #handOverEnds: () => void = () => {};
   #epoch = 0;
   #joining = true;
   #stopped = false;
@@ -73,8 +77,8 @@ export class Member {
     this.#starts = new StartPositions({ admin: client.admin, runtime, source, groupId: this.#groupId, opening, remembered: context.remembered, report: context.report });
     this.#commits = new CommitLoop(this.#commitTarget(), runtime, options.window);
     this.#client = client.consumer({ groupId: this.#groupId, topics: this.topics }, {
-      rebalancing: () => this.#handOver(),
-      joining: () => (this.#joining = true),
+      rebalancing: () => this.#announced(),
+      beforeJoin: () => this.#beforeJoin(),
       joined: (assignment, continued) => this.#joined(assignment, continued),
       heartbeat: () => this.#alive(),
       batch: (batch) => this.#batch(batch),
@@ -125,7 +129,10 @@ export class Member {
 
   accept(delivery: Delivery): boolean {
     const accepted = !this.#ended && (this.#shards.get(delivery.shard)?.accept(delivery) ?? false);
-    if (accepted) this.#commits.accepted();
+    if (accepted) {
+      this.#commits.accepted();
+      this.#settled();
+    }
     return accepted;
   }
 
@@ -188,6 +195,7 @@ export class Member {
 
   #end(): void {
     this.#ended = true;
+    this.#handOverEnds();
     this.#commits.stop();
     this.#cancelWatch?.();
     this.#live.promise.catch(() => {}); // nobody may be waiting for it any more
@@ -196,10 +204,29 @@ export class Member {
 
   // ── membership ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Before we rejoin, commits of the old generation are still taken: what the next holder gets was no crash. */
-  #handOver(): void {
+  /** Until we rejoin, commits of the old generation are taken: what runs may end, so that the next holder does not run it again. */
+  #announced(): void {
     this.#joining = true;
-    this.#commits.run().catch(() => {}); // too late is no harm: then it counts as an unclean end
+    const { runtime, config } = this.#context;
+    const patience = Math.min(handOverMs, config.sessionTimeout / 3);
+    this.#handOver = new Promise((resolve) => {
+      this.#handOverEnds = resolve;
+      runtime.timer(patience, resolve);
+    });
+    this.#settled();
+  }
+
+  async #beforeJoin(): Promise<void> {
+    this.#joining = true;
+    await this.#handOver;
+    this.#handOver = undefined;
+    if (this.#ended || this.#shards.size === 0) return;
+    await this.#commits.run().catch(() => {}); // too late is no harm: the records come again
+  }
+
+  /** While a rebalance waits for what runs: nothing runs any more. */
+  #settled(): void {
+    if (this.#joining && [...this.#shards.values()].every(({ out }) => out.size === 0)) this.#handOverEnds();
   }
 
   #joined(assignment: ReadonlyMap<string, readonly number[]>, continued: boolean): void {

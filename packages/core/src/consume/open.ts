@@ -25,7 +25,7 @@ import { Mover, type SendCopy } from "./mover.ts";
 import type { SubscribeOptions } from "./options.ts";
 import { Quarantine } from "./quarantine.ts";
 import type { Run } from "./runner.ts";
-import { type Settings, settingsOf } from "./settings.ts";
+import { type Settings, settingsOf, startOf } from "./settings.ts";
 import { Subscription } from "./subscription.ts";
 import { TimeLimits } from "./time-limits.ts";
 import type { Work } from "./work.ts";
@@ -57,7 +57,7 @@ export async function openSubscription(
   run: Run,
 ): Promise<Subscription> {
   const settings = settingsOf(bus.driver, topics, options);
-  declare(bus.declarations, topics, settings);
+  declare(bus, topics, settings);
   const sources = sourcesOf(bus, topics, settings);
   const middleware = {
     delivery: [...(bus.middleware.delivery ?? []), ...(options.middleware?.delivery ?? [])],
@@ -78,11 +78,12 @@ export async function openSubscription(
   return subscription;
 }
 
-function declare(declarations: Declarations, topics: readonly AnyTopic[], settings: Settings): void {
+function declare({ declarations, driver }: BusParts, topics: readonly AnyTopic[], settings: Settings): void {
   for (const topic of topics) {
     declarations.addTopic(topic);
     if (settings.broadcast) continue;
-    const { name, start, deadLetter } = settings;
+    const { name, deadLetter } = settings;
+    const start = startOf(topic, name, settings.start, driver.capabilities);
     declarations.addGroup(topic, { name, start, retry: true, deadLetter });
   }
 }
@@ -93,7 +94,8 @@ function sourcesOf(bus: BusParts, topics: readonly AnyTopic[], settings: Setting
   const instance = bus.runtime.id();
   return topics.map((topic): Source => {
     if (settings.broadcast) return { topic: topic.name, broadcast: settings.name, instance, ...filter };
-    return { topic: topic.name, group: settings.name, start: settings.start, ...filter } satisfies GroupSource;
+    const start = startOf(topic, settings.name, settings.start, bus.driver.capabilities);
+    return { topic: topic.name, group: settings.name, start, ...filter } satisfies GroupSource;
   });
 }
 

@@ -1,4 +1,4 @@
-import { AssignerProtocol, type Cluster, type PartitionAssigner } from "kafkajs";
+import { type Assigner, AssignerProtocol, type Cluster, type PartitionAssigner } from "kafkajs";
 import { type Wish, distribute } from "../assigner.ts";
 
 const name = "sluice";
@@ -10,22 +10,34 @@ interface UserData {
   readonly owned: Record<string, readonly number[]>;
 }
 
-/**
- * The group's own assigner: honours each member's list of topics (kafkajs' own looks only at the leader's), and tells us when a
- * join begins, which kafkajs has no event for.
- */
+/** The group's own assigner: honours each member's list of topics; kafkajs' own looks only at the leader's. */
 export function sluiceAssigner(hooks: {
-  joining(): void;
+  beforeJoin(): Promise<void>;
   owned(): Record<string, readonly number[]>;
 }): PartitionAssigner {
-  return ({ cluster }) => ({
+  return ({ cluster }) => {
+    joinAfter(cluster, hooks.beforeJoin);
+    return assignerOf(cluster, hooks.owned);
+  };
+}
+
+/** kafkajs asks for the coordinator at the beginning of every join, and nowhere else: the one place that can wait. */
+function joinAfter(cluster: Cluster, ready: () => Promise<void>): void {
+  const find = cluster.findGroupCoordinator.bind(cluster);
+  cluster.findGroupCoordinator = async (group) => {
+    await ready();
+    return find(group);
+  };
+}
+
+function assignerOf(cluster: Cluster, owned: () => Record<string, readonly number[]>): Assigner {
+  return {
     name,
     version,
     protocol({ topics }) {
-      hooks.joining();
       // Partition counts make the broker see a change, and rebalance, when a topic grew that the leader does not read.
       const counts = Object.fromEntries(topics.map((topic) => [topic, idsOf(cluster, topic).length]));
-      const data: UserData = { counts, owned: hooks.owned() };
+      const data: UserData = { counts, owned: owned() };
       const userData = Buffer.from(JSON.stringify(data));
       return { name, metadata: AssignerProtocol.MemberMetadata.encode({ version, topics, userData }) };
     },
@@ -42,7 +54,7 @@ export function sluiceAssigner(hooks: {
         memberAssignment: AssignerProtocol.MemberAssignment.encode({ version, assignment, userData: Buffer.alloc(0) }),
       }));
     },
-  });
+  };
 }
 
 function idsOf(cluster: Cluster, topic: string): number[] {

@@ -24,7 +24,7 @@ export function createConsumer(
   let owned: Record<string, readonly number[]> = {};
   const consumer = engine.kafka.consumer({
     groupId: settings.groupId,
-    partitionAssigners: [sluiceAssigner({ joining: () => events.joining(), owned: () => owned })],
+    partitionAssigners: [sluiceAssigner({ beforeJoin: () => events.beforeJoin(), owned: () => owned })],
     sessionTimeout: config.sessionTimeout,
     rebalanceTimeout: config.rebalanceTimeout,
     heartbeatInterval: config.heartbeatInterval,
