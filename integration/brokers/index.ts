@@ -12,7 +12,7 @@ export interface Brokers {
   /** Broker, provider, version, address, ready in ms or why not: print it at the start of a run. */
   table(): string;
   /** Stops everything that was started here. May be called twice. */
-  stopAll(): Promise<void>;
+  readonly stopAll: () => Promise<void>;
 }
 
 export interface BrokersOptions {

@@ -7,7 +7,9 @@ import { untilReady } from "./ready.ts";
 import type { BrokerAddress, BrokerControl, StopMode } from "./types.ts";
 
 /** A temporary folder that is removed at the end, however that comes. */
-export async function temporaryFolder(name: string): Promise<{ path: string; remove(): Promise<void> }> {
+export async function temporaryFolder(
+  name: string,
+): Promise<{ readonly path: string; readonly remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), `sluice-${name}-`));
   const forget = guard({ kind: "directory", path });
   const remove = async (): Promise<void> => {

@@ -2,7 +2,7 @@ import { defineHarness, type Harness, type RawClient, type RawReader } from "@sl
 import { memory, MemoryBroker, type StoredRecord } from "@sluice/memory";
 
 const broker = new MemoryBroker();
-const leaseMs = 1_000;
+const leaseMs = 2_000;
 
 /** The broker's own methods, which use nothing of the driver. */
 const raw: RawClient = {

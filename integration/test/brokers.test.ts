@@ -133,7 +133,7 @@ describe.each(native)("native $broker $version", ({ broker, version }) => {
 /** Runs the command line in a process of its own; resolves with what it started. */
 async function runApart(
   request: BrokerRequest,
-): Promise<{ kill(): void; started: { pid: number; local: { directory: string } } | undefined }> {
+): Promise<{ kill: () => void; started: { pid: number; local: { directory: string } } | undefined }> {
   const cli = join(import.meta.dirname, "../brokers/cli.ts");
   const options = ["--broker", request.broker, "--provider", request.provider ?? "native", "--json"];
   const run = spawn(process.execPath, ["--conditions=@sluice/source", cli, ...options], {

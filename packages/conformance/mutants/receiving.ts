@@ -323,7 +323,11 @@ export const receiving: readonly Mutant[] = [
         const found = groupOf(source);
         if (!found || !source || !("start" in source)) return sources;
         const group = `${found.group}-member-${++member}`;
-        const made = [{ kind: "group", name: group, settings: { topic: found.topic } }];
+        const settings = { topic: found.topic, group };
+        const made = [
+          { kind: "group", name: `${found.topic}/${group}`, settings: { ...settings, start: "earliest" } },
+          { kind: "own-entry", name: `${found.topic}/${group}/own`, settings },
+        ];
         const known = await connection.provision(made, "create", live()).catch(() => []);
         return known.length > 0 ? [{ ...source, group }] : sources;
       },

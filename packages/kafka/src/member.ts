@@ -210,8 +210,11 @@ export class Member {
     const { runtime, config } = this.#context;
     const patience = Math.min(handOverMs, config.sessionTimeout / 3);
     this.#handOver = new Promise((resolve) => {
-      this.#handOverEnds = resolve;
-      runtime.timer(patience, resolve);
+      const cancel = runtime.timer(patience, resolve);
+      this.#handOverEnds = () => {
+        cancel();
+        resolve();
+      };
     });
     this.#settled();
   }

@@ -143,14 +143,15 @@ export class MemoryConnection implements Connection, Attached {
   /** Checks that the source can be read, and answers how to join it; so that nothing is joined when one of them cannot. */
   #place(source: Source, ordered: boolean): (receiver: MemoryReceiver) => Feed {
     const engine = this.#engine;
-    if ("delayed" in source)
+    if ("delayed" in source) {
       throw new DriverError("UNSUPPORTED", "memory: has no waiting places; delays need no reader");
+    }
     if ("broadcast" in source) {
       const topic = engine.topic(source.topic);
       return (receiver) => {
         const { feed, missed } = engine.joinBroadcast(topic, source, receiver);
-        if (missed > 0)
-          this.#report({ kind: "gap", source, count: missed, detail: "sent while the connection was cut" });
+        const detail = "sent while the connection was cut";
+        if (missed > 0) this.#report({ kind: "gap", source, count: missed, detail });
         return feed;
       };
     }
@@ -204,7 +205,7 @@ export class MemoryConnection implements Connection, Attached {
     return { deliveries, next: more ? String(position) : undefined };
   }
 
-  /** Does it now and answers in the next turn; refuses when the connection is gone or the signal has aborted. */
+  /** Does it in the next turn; refuses when the connection is gone or the signal has aborted. */
   #answer<T>(work: () => T, signal?: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {
       this.runtime.defer(() => {

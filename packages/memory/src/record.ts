@@ -103,11 +103,14 @@ export function copyHeaders(headers: Headers): Headers {
   return copy;
 }
 
-/** FNV-1a over the key's UTF-8 bytes: the same key, as text or as bytes, has the same shard. */
+export function keyBytes(key: string | Bytes): Bytes {
+  return typeof key === "string" ? encoder.encode(key) : key;
+}
+
+/** FNV-1a over the key's bytes: the same key, as text or as bytes, has the same shard. */
 export function hashKey(key: string | Bytes): number {
   let hash = 0x811c9dc5;
-  const bytes = typeof key === "string" ? encoder.encode(key) : key;
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (const byte of keyBytes(key)) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;
 }
 

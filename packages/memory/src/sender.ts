@@ -2,7 +2,7 @@ import { DriverError } from "@sluice/core/driver";
 import type { Key, Limits, Runtime, Sender, SendItem, SendResult } from "@sluice/core/driver";
 import type { Engine } from "./engine.ts";
 import { refuseByLimits } from "./limits.ts";
-import { toStored } from "./record.ts";
+import { keyBytes, toStored } from "./record.ts";
 
 /** Stores at the call, answers one turn of the event loop later. */
 export class MemorySender implements Sender {
@@ -78,7 +78,7 @@ export class MemorySender implements Sender {
 
 /** The same for text and for its bytes: they are one key, and share a shard. */
 function keyName(key: Key): string {
-  return key === null ? "none" : (typeof key === "string" ? Buffer.from(key) : Buffer.from(key)).toString("hex");
+  return key === null ? "none" : Buffer.from(keyBytes(key)).toString("hex");
 }
 
 function notStored(error: DriverError | undefined): SendResult {

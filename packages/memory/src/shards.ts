@@ -18,16 +18,11 @@ export function makeShard<M>(name: string): Shard<M> {
   return { name, topic: new Queue(), own: new Queue(), unsettled: 0, fence: 0n, holder: undefined, next: undefined };
 }
 
-/** Gives every shard its next holder: evenly, and moving as few as it can. */
+/** Gives every shard its next holder: evenly, and moving as few as it can. Who came first has one more when it must be. */
 export function spread<M>(shards: readonly Shard<M>[], members: readonly M[]): void {
-  const owned = (member: M) => shards.filter(({ next }) => next === member).length;
-  const fullest = members.map((member) => ({ member, owned: owned(member) }));
-  // Those that have most may keep one more, when it does not come out even.
-  fullest.sort((left, right) => right.owned - left.owned);
-  const quota = new Map<M | undefined, number>();
-  for (const [index, { member }] of fullest.entries()) {
-    quota.set(member, Math.ceil((shards.length - index) / members.length));
-  }
+  const quota = new Map<M | undefined, number>(
+    members.map((member, index) => [member, Math.ceil((shards.length - index) / members.length)]),
+  );
   const claim = (member: M | undefined) => {
     const left = quota.get(member) ?? 0;
     if (left > 0) quota.set(member, left - 1);

@@ -1,0 +1,311 @@
+/** Defects of the connection: provisioning, names, errors, hygiene, credentials, addresses. */
+import { createServer } from "node:net";
+import { DriverError, type Destination, type Resource, type Source } from "@sluice/core/driver";
+import type { Mutant } from "./mutant.ts";
+
+const never = <T>(): Promise<T> => new Promise<T>(() => {});
+const live = (): AbortSignal => new AbortController().signal;
+
+/** Only in a child process: in the kit's own process the leak would be somebody else's. */
+const inChild = (): boolean => process.channel !== undefined && process.channel !== null;
+
+const fold = (name: string): string => name.replaceAll(/[.-]/g, "-");
+
+function foldDestination(to: Destination): Destination {
+  return { ...to, topic: fold(to.topic) };
+}
+
+function foldSource(source: Source): Source {
+  return source.topic === undefined ? source : { ...source, topic: fold(source.topic) };
+}
+
+function foldResource(resource: Resource): Resource {
+  return { ...resource, settings: { ...resource.settings, topic: fold(String(resource.settings["topic"])) } };
+}
+
+export const connecting: readonly Mutant[] = [
+  {
+    name: "names-collide",
+    defect: "dots and hyphens in names are the same",
+    killedBy: ["G-17a"],
+    changes: {
+      connection: (connection) => ({
+        provision: (resources, mode, signal) => connection.provision(resources.map(foldResource), mode, signal),
+        backlog: (source, signal) => connection.backlog(foldSource(source), signal),
+      }),
+      sender: (sender) => ({
+        send: (items, signal) => sender.send(items.map((item) => ({ ...item, to: foldDestination(item.to) })), signal),
+      }),
+      sources: async (sources) => sources.map(foldSource),
+    },
+  },
+  {
+    name: "topics-mix",
+    defect: "a record is also stored in the topic that was used before",
+    killedBy: ["DL-07", "DL-06", "GR-01"],
+    changes: {
+      sender(sender) {
+        let last: Destination | undefined;
+        return {
+          async send(items, signal) {
+            const results = await sender.send(items, signal);
+            for (const item of items) {
+              if (last && last.topic !== item.to.topic) await sender.send([{ ...item, to: last }], signal);
+              if (item.to.group === undefined) last = item.to;
+            }
+            return results;
+          },
+        };
+      },
+    },
+  },
+  {
+    name: "topic-of-nobody-hangs",
+    defect: "a send to a missing topic never settles",
+    killedBy: ["RP-01", "G-28"],
+    changes: {
+      sender: (sender) => ({
+        async send(items, signal) {
+          const results = await sender.send(items, signal);
+          return results.some((result) => result.outcome !== "stored") ? never() : results;
+        },
+      }),
+    },
+  },
+  {
+    name: "missing-is-unknown",
+    defect: "a missing topic is reported as UNKNOWN",
+    killedBy: ["RP-01", "G-28"],
+    changes: {
+      sender: (sender) => ({
+        async send(items, signal) {
+          const results = await sender.send(items, signal);
+          return results.map((result) =>
+            result.outcome === "stored" ? result : { outcome: result.outcome, error: new DriverError("UNKNOWN", result.error.message) },
+          );
+        },
+      }),
+      connection: (connection) => ({
+        provision: async (resources, mode, signal) =>
+          mode === "verify" ? [] : connection.provision(resources, mode, signal),
+      }),
+    },
+  },
+  {
+    name: "errors-name-nothing",
+    defect: "errors do not name the topic",
+    killedBy: ["RP-01", "RP-02"],
+    changes: {
+      sender: (sender) => ({
+        async send(items, signal) {
+          const results = await sender.send(items, signal);
+          return results.map((result) =>
+            result.outcome === "stored" ? result : { outcome: result.outcome, error: new DriverError(result.error.code, "not found") },
+          );
+        },
+      }),
+      connection: (connection) => ({
+        receiver: (sources, options) =>
+          connection.receiver(sources, options).catch((error: unknown) => {
+            throw error instanceof DriverError ? new DriverError(error.code, "not found") : error;
+          }),
+      }),
+    },
+  },
+  {
+    name: "creates-what-is-missing",
+    defect: "a receiver creates its topic and group although provisioning is off",
+    killedBy: ["RP-02"],
+    changes: {
+      connection: (connection) => ({
+        async receiver(sources, options) {
+          for (const source of sources) {
+            if (!("group" in source)) continue;
+            const { topic, group } = source;
+            const settings = { topic, group };
+            await connection.provision(
+              [
+                { kind: "topic", name: topic, settings: { topic, ordered: options.ordered, shards: 1 } },
+                { kind: "group", name: `${topic}/${group}`, settings: { ...settings, start: "now" } },
+                { kind: "own-entry", name: `${topic}/${group}/own`, settings },
+              ],
+              "create",
+              live(),
+            );
+          }
+          return connection.receiver(sources, options);
+        },
+      }),
+    },
+  },
+  {
+    name: "creating-again-empties",
+    defect: "provisioning a group that exists throws its waiting messages away",
+    killedBy: ["RP-03", "DL-02"],
+    changes: {
+      connection: (connection) => ({
+        async provision(resources, mode, signal) {
+          const findings = await connection.provision(resources, mode, signal);
+          for (const { resource, state } of findings) {
+            if (resource.kind !== "group" || state !== "ok") continue;
+            const source = { topic: String(resource.settings["topic"]), group: String(resource.settings["group"]), start: "now" } as const;
+            const broom = await connection.receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} }).catch(() => undefined);
+            const found = (await broom?.receive(1_000, AbortSignal.timeout(10))) ?? [];
+            await broom?.settle(found.map((delivery) => ({ delivery, accept: true })));
+            await broom?.close(signal);
+          }
+          return findings;
+        },
+      }),
+    },
+  },
+  {
+    name: "broadcast-shares-the-work",
+    defect: "instances of a broadcast with one name compete",
+    killedBy: ["GR-03"],
+    changes: {
+      connection: (connection) => {
+        return {
+          async receiver(sources, options) {
+            const shared = await Promise.all(
+              sources.map(async (source) => {
+                if (!("broadcast" in source)) return source;
+                const { topic, broadcast: group } = source;
+                await connection.provision([{ kind: "group", name: `${topic}/${group}`, settings: { topic, group, start: "now" } }], "create", live());
+                return { topic, group, start: "now" } as const;
+              }),
+            );
+            return connection.receiver(shared, options);
+          },
+        };
+      },
+    },
+  },
+  {
+    name: "one-consumer-per-lifetime",
+    defect: "a group that was closed stays busy for two seconds",
+    killedBy: ["G-22", "LC-05", "LC-09"],
+    changes: {
+      connection: (connection) => ({
+        async receiver(sources, options) {
+          const name = sources.map((source) => `${source.topic} ${"group" in source ? source.group : ""}`).join();
+          if ((busyUntil.get(name) ?? 0) > Date.now()) throw new DriverError("BUSY", `memory: ${name} is busy; close its consumers`);
+          const receiver = await connection.receiver(sources, options);
+          void receiver.closed.then(() => busyUntil.set(name, Date.now() + 2_000));
+          return receiver;
+        },
+      }),
+    },
+  },
+  {
+    name: "second-close-throws",
+    defect: "closing a connection twice rejects",
+    killedBy: ["LC-07"],
+    changes: {
+      connection(connection) {
+        let closed = false;
+        return {
+          async close(signal) {
+            if (closed) throw new Error("already closed");
+            closed = true;
+            await connection.close(signal);
+          },
+        };
+      },
+    },
+  },
+  {
+    name: "close-of-the-connection-hangs",
+    defect: "closing a connection never resolves",
+    killedBy: ["LC-07"],
+    changes: { connection: () => ({ close: () => never<void>() }) },
+  },
+  {
+    name: "cries-wolf",
+    defect: "reports lost data with every receiver",
+    killedBy: ["OB-03"],
+    changes: {
+      receiver(_, { sources, context }) {
+        const [source] = sources;
+        context.report({ kind: "data-loss", ...(source && { source }), count: 1, detail: "memory: something may be lost" });
+        return {};
+      },
+    },
+  },
+  {
+    name: "leaks-a-timer",
+    defect: "every connection leaves a timer behind",
+    killedBy: ["G-21"],
+    changes: {
+      connection() {
+        if (inChild()) setInterval(() => {}, 60_000);
+        return {};
+      },
+    },
+  },
+  {
+    name: "leaks-a-socket",
+    defect: "every connection leaves a listening socket behind",
+    killedBy: ["G-21"],
+    changes: {
+      connection() {
+        if (inChild()) createServer().listen(0, "127.0.0.1");
+        return {};
+      },
+    },
+  },
+  {
+    name: "rejects-unheard",
+    defect: "closing a connection leaves a rejection that nobody handles",
+    killedBy: ["G-21"],
+    changes: {
+      connection: (connection) => ({
+        async close(signal) {
+          if (inChild()) void Promise.reject(new Error("nobody handles this"));
+          await connection.close(signal);
+        },
+      }),
+    },
+  },
+  {
+    name: "wrong-password-is-retryable",
+    defect: "refused credentials are reported as something that may pass",
+    killedBy: ["G-27"],
+    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAUTHORIZED", text, { retryable: true }))) },
+  },
+  {
+    name: "secret-in-the-message",
+    defect: "the error for refused credentials shows the password",
+    killedBy: ["G-27"],
+    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAUTHORIZED", `${text} (password wrong-secret-7f3a91)`))) },
+  },
+  {
+    name: "wrong-password-is-unavailable",
+    defect: "refused credentials look like a broker that is down",
+    killedBy: ["G-27"],
+    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAVAILABLE", text))) },
+  },
+  {
+    name: "nothing-listening-hangs",
+    defect: "connecting to an address where nothing answers never ends, not even by its signal",
+    killedBy: ["G-30"],
+    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => (isCode(error, "UNAVAILABLE") || isCode(error, "ABORTED") ? never() : Promise.reject(error))) },
+  },
+  {
+    name: "refuses-the-largest-message",
+    defect: "states a size limit that is one byte too high",
+    killedBy: ["G-15"],
+    changes: { connection: (connection) => ({ limits: { ...connection.limits, messageBytes: connection.limits.messageBytes + 1 } }) },
+    facts: (facts) => ({ ...facts, limits: { ...facts.limits, messageBytes: facts.limits.messageBytes + 1 } }),
+  },
+];
+
+const busyUntil = new Map<string, number>();
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof DriverError && error.code === code;
+}
+
+function rethrow(error: unknown, code: string, make: (text: string) => DriverError): never {
+  throw error instanceof DriverError && error.code === code ? make(error.message) : error;
+}
