@@ -42,7 +42,7 @@ export const connecting: readonly Mutant[] = [
   {
     name: "topics-mix",
     defect: "a record is also stored in the topic that was used before",
-    killedBy: ["DL-07", "DL-06", "GR-01"],
+    killedBy: ["DL-07", "DL-06"],
     changes: {
       sender(sender) {
         let last: Destination | undefined;
@@ -146,8 +146,9 @@ export const connecting: readonly Mutant[] = [
       connection: (connection) => ({
         async provision(resources, mode, signal) {
           const findings = await connection.provision(resources, mode, signal);
-          for (const { resource, state } of findings) {
-            if (resource.kind !== "group" || state !== "ok") continue;
+          const created = new Set(findings.filter(({ state }) => state === "created").map(({ resource }) => resource.name));
+          for (const resource of resources) {
+            if (resource.kind !== "group" || created.has(resource.name)) continue;
             const source = { topic: String(resource.settings["topic"]), group: String(resource.settings["group"]), start: "now" } as const;
             const broom = await connection.receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} }).catch(() => undefined);
             const found = (await broom?.receive(1_000, AbortSignal.timeout(10))) ?? [];

@@ -83,12 +83,14 @@ async function main(): Promise<number> {
   print(`${ids.length} cases pass without a defect, ${((Date.now() - started) / 1000).toFixed(1)} s`);
   const withChildren = (mutant: Mutant) => mutant.killedBy.some((id) => caseOf(id).uses?.includes("processes"));
   const run = async (mutant: Mutant): Promise<Verdict> => {
+    const begun = Date.now();
     const verdict = await judge(mutant, facts);
+    const took = ((Date.now() - begun) / 1000).toFixed(1);
     const caught = verdict.caughtBy.map(({ id }) => id).join(", ") || "NOBODY";
-    print(`${verdict.name.padEnd(38)} caught by ${caught}${verdict.missedBy.length > 0 ? `; MISSED by ${verdict.missedBy.join(", ")}` : ""}`);
+    print(`${took.padStart(5)} s ${verdict.name.padEnd(38)} caught by ${caught}${verdict.missedBy.length > 0 ? `; MISSED by ${verdict.missedBy.join(", ")}` : ""}`);
     return verdict;
   };
-  const verdicts = await inLanes(5, chosen.filter((mutant) => !withChildren(mutant)).map((mutant) => () => run(mutant)));
+  const verdicts = await inLanes(12, chosen.filter((mutant) => !withChildren(mutant)).map((mutant) => () => run(mutant)));
   for (const mutant of chosen.filter(withChildren)) {
     process.env["CONFORMANCE_MUTANT"] = mutant.name;
     verdicts.push(await run(mutant));

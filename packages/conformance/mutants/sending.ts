@@ -217,7 +217,7 @@ export const sending: readonly Mutant[] = [
   {
     name: "loses-retries",
     defect: "a retry that goes through the group's own entry never comes back",
-    killedBy: ["PL-09", "G-23", "RD-01"],
+    killedBy: ["PL-09", "G-23", "RD-01", "AK-02"],
     changes: eachItem((item) => (isOwnEntry(item) ? undefined : item)),
   },
   {

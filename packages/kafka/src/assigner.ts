@@ -27,7 +27,8 @@ export function distribute(wishes: readonly Wish[], partitions: ReadonlyMap<stri
     };
     const quota = Math.floor(ids.length / readers.length);
     for (const { memberId, owned } of readers) {
-      for (const id of (owned[topic] ?? []).filter((one) => free.has(one)).slice(0, quota)) give(memberId, id);
+      const kept = [...new Set(owned[topic])].filter((id) => free.has(id));
+      for (const id of kept.slice(0, quota)) give(memberId, id);
     }
     const countOf = (memberId: string): number => assignment.get(memberId)?.[topic]?.length ?? 0;
     for (const id of [...free].sort((one, other) => one - other)) {

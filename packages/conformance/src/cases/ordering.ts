@@ -118,10 +118,10 @@ export const ordering: readonly Case[] = [
       const bus = await context.connect();
       const topic = context.topic({ ordering: "key" });
       const both = Promise.withResolvers<void>();
-      let heads = 0;
+      const heads = new Set<string>();
       await subscribe(context, bus, topic, { group: "g" }, async (item, handling) => {
         if (item.n > 1) return;
-        if (++heads === 2) both.resolve();
+        if (heads.add(item.key).size === 2) both.resolve();
         await within(context.limits().idleMs, "the heads of two keys at once", both.promise);
         if (item.key === "k0") return handling.deadLetter("the head of its key is refused");
       });

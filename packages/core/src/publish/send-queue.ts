@@ -140,7 +140,8 @@ export class SendQueue {
     while (!this.#closed && !this.#paused && this.#calls.size < most && this.#lanes.ready > 0) {
       if (!this.#sender) return this.#obtainSender();
       const entries = this.#lanes.take();
-      if (entries.length > 0) void this.#call(this.#sender, entries);
+      if (entries.length === 0) return;
+      void this.#call(this.#sender, entries);
     }
   }
 

@@ -21,7 +21,7 @@ export const calm: AbortSignal = new AbortController().signal;
 
 export const billing: GroupSource = { topic: "orders", group: "billing", start: "now" };
 
-export interface LostCall {
+interface LostCall {
   readonly ids: readonly (string | undefined)[];
   readonly reason: LostReason;
 }
