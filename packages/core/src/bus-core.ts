@@ -21,6 +21,9 @@ import { SendQueue } from "./publish/send-queue.ts";
 import { Spies } from "./spies.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 
+/** How long one try to store a copy may take: a call that hangs must not hold up the others. Movers try again. */
+const copyMs = 60_000;
+
 /** What is behind a bus: one connection, one send queue, the declared topology, the open subscriptions. */
 export class BusCore {
   readonly driver: Driver;
@@ -111,7 +114,7 @@ export class BusCore {
       middleware,
       sendCopy: (item, then) =>
         this.queue.enqueue(item, {
-          deadlineMs: Number.POSITIVE_INFINITY,
+          deadlineMs: this.runtime.monotonicMs() + copyMs,
           internal: true,
           onSettled: (result) => then(result.outcome === "stored" ? undefined : result.error),
         }),
@@ -158,17 +161,17 @@ export class BusCore {
     const known = this.#prepared.get(topic);
     if (known === "delayed" || (known === "plain" && !delayed)) return undefined;
     this.declarations.addTopic(topic, delayed);
-    return this.#provision().then(() => {
+    return this.#provision(topic).then(() => {
       this.#prepared.set(topic, delayed ? "delayed" : "plain");
       this.ensureForwarder();
     });
   }
 
-  async #provision(): Promise<void> {
+  async #provision(topic: AnyTopic): Promise<void> {
     const limit = new AbortController();
     const cancel = this.runtime.timer(this.#port.deadlineMs, () => limit.abort());
     try {
-      await this.keeper.provision(await this.keeper.connection(limit.signal));
+      await this.keeper.provision(await this.keeper.connection(limit.signal), [topic.name]);
     } catch (error) {
       if (!limit.signal.aborted) throw fromDriver(error, "not-stored");
       const text = `${this.driver.name}: there was no connection within ${this.#port.deadlineMs} ms`;

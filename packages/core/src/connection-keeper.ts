@@ -12,7 +12,7 @@ import {
   type Sender,
   sleep,
 } from "./driver/index.ts";
-import { SluiceError } from "./errors.ts";
+import { isSluiceError, SluiceError } from "./errors.ts";
 
 export interface ConnectionKeeperOptions {
   readonly driver: Driver;
@@ -131,25 +131,30 @@ export class ConnectionKeeper {
 
   async #openSender(): Promise<Sender> {
     const connection = await this.connection();
-    await this.provision(connection);
+    try {
+      await this.provision(connection);
+    } catch (error) {
+      // One topic that is wrong must not stop the others: its own publishes and subscriptions are told when they use it.
+      if (!isSluiceError(error)) throw error;
+    }
     return connection.sender();
   }
 
   /**
-   * Makes or checks what is declared and not yet known to be there.
+   * Makes or checks what is declared (for these topics) and not yet known to be there.
    * @throws SluiceError `NOT_FOUND`, `MISMATCH` or `FORBIDDEN`, naming every resource
    */
-  provision(connection: Connection): Promise<void> {
-    const next = this.#provisioning.catch(() => undefined).then(() => this.#provision(connection));
+  provision(connection: Connection, topics?: readonly string[]): Promise<void> {
+    const next = this.#provisioning.catch(() => undefined).then(() => this.#provision(connection, topics));
     this.#provisioning = next;
     return next;
   }
 
-  async #provision(connection: Connection): Promise<void> {
+  async #provision(connection: Connection, topics: readonly string[] | undefined): Promise<void> {
     const { driver, provision: mode, declarations } = this.#options;
     if (mode === "assume" || connection !== this.#connection) return;
     const missing = new Map<string, Resource>();
-    for (const resource of driver.topology(declarations.snapshot())) {
+    for (const resource of driver.topology(declarations.snapshot(topics))) {
       const name = `${resource.kind} ${resource.name} ${JSON.stringify(resource.settings)}`;
       if (!this.#provisioned.has(name)) missing.set(name, resource);
     }

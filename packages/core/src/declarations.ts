@@ -56,8 +56,10 @@ export class Declarations {
     return [...this.#entries.values()].some((entry) => entry.delays);
   }
 
-  snapshot(): Declaration {
-    const topics = [...this.#entries.values()].map(
+  /** All topics, or only those. */
+  snapshot(only?: readonly string[]): Declaration {
+    const entries = [...this.#entries.values()].filter(({ topic }) => !only || only.includes(topic.name));
+    const topics = entries.map(
       ({ topic, delays, groups }): DeclaredTopic => ({
         name: topic.name,
         ordered: topic.ordering === "key",

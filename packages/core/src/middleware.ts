@@ -1,11 +1,11 @@
 import type { Context } from "./context.ts";
 import type { Headers, Key } from "./driver/index.ts";
 import type { Outcome } from "./outcome.ts";
-import type { Topic } from "./topic.ts";
+import type { AnyTopic } from "./topic.ts";
 
 /** A message on its way out; a publish middleware may change headers and key before `next`. */
 export interface Draft {
-  readonly topic: Topic;
+  readonly topic: AnyTopic;
   readonly id: string;
   key: Key;
   readonly headers: Headers;

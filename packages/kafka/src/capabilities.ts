@@ -26,10 +26,10 @@ export type KafkaCapabilities = typeof capabilities;
 
 /** Body, key and headers at their limits stay together below the broker's default `message.max.bytes` of 1,048,588. */
 export const limits: Limits = {
-  messageBytes: 1_000_000,
+  messageBytes: 960_000,
   headers: 128,
   headerNameBytes: 1_024,
-  headersBytes: 32_768,
+  headersBytes: 65_536,
   keyBytes: 8_192,
   nameBytes: 119,
   delayMs: longestDelayMs,

@@ -68,7 +68,7 @@ class SimulatedClock implements Simulation {
     this.#start = start;
     const random = generator(seed);
     this.runtime = {
-      wallMs: () => this.now(),
+      wallMs: () => Math.floor(this.now()),
       monotonicMs: () => this.#elapsedMs,
       random,
       id: () => uuid(random),

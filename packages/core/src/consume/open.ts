@@ -211,7 +211,8 @@ async function openReceiver(
   window: number,
 ): Promise<{ receiver: Receiver; limits: Limits; quarantine: Quarantine }> {
   const connection = await bus.keeper.connection();
-  await bus.keeper.provision(connection);
+  const topics = sources.flatMap((source) => source.topic ?? []);
+  if (topics.length > 0) await bus.keeper.provision(connection, topics);
   try {
     const receiver = await connection.receiver(sources, {
       ordered: settings.ordered,

@@ -12,7 +12,7 @@ import { type Duration, milliseconds } from "../duration.ts";
 import { isSluiceError, SluiceError } from "../errors.ts";
 import type { Draft } from "../middleware.ts";
 import { validate } from "../schema.ts";
-import type { Topic } from "../topic.ts";
+import type { AnyTopic, Topic } from "../topic.ts";
 import { checkHeaders, firstHeaders, type Refuse } from "./headers.ts";
 import { overheadBytes } from "./entry.ts";
 import type { PublishOptions } from "./options.ts";
@@ -68,10 +68,8 @@ function named<Input, Output>(
     throw refuse("INVALID_MESSAGE", `has id ${show(id)}; use 1 to 128 printable ASCII characters without blanks`);
   }
   const key = options.key === undefined ? keyOf(topic, checked, port) : options.key;
-  // Middleware sees topics of any type; nobody calls `key` or the schema through a draft.
-  const anyTopic = topic as unknown as Topic;
   return {
-    topic: anyTopic,
+    topic,
     id,
     key,
     headers: firstHeaders(options.headers, topic.codec.contentType, refuse),
@@ -144,7 +142,7 @@ function checkKey(key: Key, limits: Limits, refuse: Refuse): void {
 }
 
 /** n.b. The types refuse what the broker lacks; this is for plain JavaScript, and for drivers chosen at run time. */
-function priorityOf({ priority }: PublishOptions, topic: Topic, port: RecordPort): number | undefined {
+function priorityOf({ priority }: PublishOptions, topic: AnyTopic, port: RecordPort): number | undefined {
   if (priority === undefined) return undefined;
   if (port.capabilities().priority === "absent") {
     throw notStored("UNSUPPORTED", `${port.driver}: "${topic.name}" cannot have priorities; use a topic per priority`);
@@ -160,7 +158,7 @@ function dueTime(
   options: PublishOptions,
   nowMs: number,
   limits: Limits,
-  topic: Topic,
+  topic: AnyTopic,
   port: RecordPort,
 ): number | undefined {
   const { delay, deliverAt } = options;
@@ -192,14 +190,14 @@ function duration(delay: Duration, port: RecordPort): number {
   }
 }
 
-function wallMs(date: unknown, option: string, topic: Topic, port: RecordPort): number {
+function wallMs(date: unknown, option: string, topic: AnyTopic, port: RecordPort): number {
   const ms = date instanceof Date ? date.getTime() : Number.NaN;
   if (!Number.isNaN(ms)) return ms;
   throw notStored("CONFIG", `${port.driver}: ${option} for "${topic.name}" is ${show(date)}; give a valid Date`);
 }
 
 /** Runs the user's own code: schema, key function or codec. */
-function attempt<Input, Output, T>(topic: Topic<Input, Output>, port: RecordPort, run: () => T): T {
+function attempt<T>(topic: AnyTopic, port: RecordPort, run: () => T): T {
   try {
     return run();
   } catch (error) {
@@ -207,7 +205,7 @@ function attempt<Input, Output, T>(topic: Topic<Input, Output>, port: RecordPort
   }
 }
 
-function invalidPayload<Input, Output>(topic: Topic<Input, Output>, port: RecordPort, error: unknown): SluiceError {
+function invalidPayload(topic: AnyTopic, port: RecordPort, error: unknown): SluiceError {
   if (isSluiceError(error)) return withOutcome(error);
   const reason = error instanceof Error ? error.message : show(error);
   const text = `${port.driver}: payload for "${topic.name}" cannot be encoded: ${reason}; fix the payload, or the topic's codec`;
