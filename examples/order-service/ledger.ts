@@ -20,6 +20,8 @@ export class GroupPage {
   readonly waiting: Set<string> = new Set();
   /** Every dead letter that was written, by reason. */
   readonly deadLettered: Map<string, number> = new Map();
+  /** Every message that was a dead letter at some time. */
+  readonly deadIds: Set<string> = new Set();
   readonly redriven: Set<string> = new Set();
   failures = 0;
   ownEntry = 0;
@@ -147,7 +149,10 @@ export class Ledger {
       page.failures++;
     }
     if (fate === "drop") page.dropped.set(id, reason);
-    if (fate === "dead-letter") add(page.deadLettered, reason);
+    if (fate === "dead-letter") {
+      add(page.deadLettered, reason);
+      page.deadIds.add(id);
+    }
     if (fate === "done" || fate === "drop" || fate === "dead-letter") {
       page.settled.add(id);
       page.waiting.delete(id);

@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BrokerName, brokerNames } from "./broker.ts";
 
@@ -29,7 +30,7 @@ export interface DemoOptions {
 
 export class UsageError extends Error {}
 
-const sample = new URL("orders.ndjson", import.meta.url);
+const sample = fileURLToPath(new URL("orders.ndjson", import.meta.url));
 
 /** @throws UsageError naming the option that is wrong */
 export function readOptions(args: readonly string[]): DemoOptions {
@@ -39,7 +40,7 @@ export function readOptions(args: readonly string[]): DemoOptions {
   const given = messages === undefined ? undefined : whole("--messages", messages, 1);
   return {
     broker: name,
-    input: input ?? sample.pathname,
+    input: input ?? sample,
     messages: given ?? (input === undefined ? 2000 : undefined),
     rate: rate === undefined ? 500 : whole("--rate", rate, 0),
     json,

@@ -48,8 +48,8 @@ function picture(account: Account): string {
 function groupDrawing(account: GroupAccount, trunk: string): string[] {
   const { group, retried, deferred, dropped, deadLettered, redriven, duplicates, outOfOrder } = account;
   const given = total(deadLettered);
-  const ownEntry = box("own entry", 28, [numbered(retried.ownEntry, "waited here")]);
-  const dead = box("dead letters", 28, [
+  const ownEntry = box("own entry", 26, [numbered(retried.ownEntry, "waited here")]);
+  const dead = box("dead letters", 26, [
     ...Object.entries(deadLettered).map(([reason, count]) => numbered(count, reason)),
     numbered(redriven, "redriven once fixed"),
     numbered(total(account.deadLetters), "left"),
@@ -57,7 +57,7 @@ function groupDrawing(account: GroupAccount, trunk: string): string[] {
   const right = [...ownEntry, ...dead];
   const left = box(
     `group ${group}`,
-    24,
+    23,
     fill(right.length - 2, [
       numbered(account.handled, "handled"),
       numbered(retried.inPlace, "retried in place"),

@@ -95,7 +95,7 @@ async function openReader(client: Kafka, topic: string, from: Offsets): Promise<
     eachMessage: async ({ partition, message }) => {
       if (BigInt(message.offset) < (from.get(partition) ?? 0n)) return;
       seen.push(toRaw(message));
-      for (const wake of [...wakers]) wake();
+      for (const wake of wakers) wake();
     },
   });
   let taken = 0;

@@ -84,8 +84,19 @@ async function peek(channel: Channel, queue: string): Promise<readonly RawRecord
     if (message === false) break;
     records.push(toRaw(message));
   }
-  if (records.length > 0) channel.nackAll(true);
+  if (records.length > 0) {
+    channel.nackAll(true);
+    await untilBack(channel, queue, records.length);
+  }
   return records;
+}
+
+/** n.b. what was put back is not ready at once: who looks again too soon would see too few. */
+async function untilBack(channel: Channel, queue: string, count: number): Promise<void> {
+  for (let look = 0; look < 100; look++) {
+    if ((await channel.checkQueue(queue)).messageCount >= count) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 async function openReader(connection: ChannelModel, topic: string): Promise<RawReader> {
@@ -98,7 +109,7 @@ async function openReader(connection: ChannelModel, topic: string): Promise<RawR
     queue,
     (message: ConsumeMessage | null) => {
       if (message) seen.push(toRaw(message));
-      for (const wake of [...wakers]) wake();
+      for (const wake of wakers) wake();
     },
     { noAck: true },
   );

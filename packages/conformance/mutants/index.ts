@@ -2,6 +2,7 @@ import { connecting } from "./connecting.ts";
 import type { Mutant } from "./mutant.ts";
 import { receiving } from "./receiving.ts";
 import { sending } from "./sending.ts";
+import { sharing } from "./sharing.ts";
 
 /** Every defect that the kit must see. */
-export const mutants: readonly Mutant[] = [...sending, ...receiving, ...connecting];
+export const mutants: readonly Mutant[] = [...sending, ...receiving, ...sharing, ...connecting];

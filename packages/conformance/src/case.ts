@@ -32,9 +32,9 @@ export interface Case {
   readonly limitMs?: number;
   /** Must not share the broker with others. @default the fault profile only */
   readonly serial?: boolean;
-  run(context: CaseContext): Promise<void>;
+  readonly run: (context: CaseContext) => Promise<void>;
   /** Asserts the refusal of what is not declared. */
-  inverse?(context: CaseContext): Promise<void>;
+  readonly inverse?: (context: CaseContext) => Promise<void>;
 }
 
 export type SkipReason = "capability" | "environment" | "waiver" | "profile";

@@ -19,6 +19,6 @@ export { openSession } from "./session.ts";
 export type { Session, SessionOptions } from "./session.ts";
 export { isGreen, readReport, writeReport } from "./report.ts";
 export type { Report } from "./report.ts";
-export { capabilityTable, guaranteeTable, updateTables } from "./tables.ts";
+export { capabilityTable, guaranteeTable, readReports } from "./tables.ts";
 export { FaultProxy } from "./proxy.ts";
 export type { Direction, Rule } from "./proxy.ts";

@@ -195,7 +195,7 @@ export class Journal {
     if (!tally) this.#tallies.set(name, (tally = { total: 0, ids: new Map() }));
     tally.total++;
     if (event.id !== undefined) tally.ids.set(event.id, (tally.ids.get(event.id) ?? 0) + 1);
-    for (const wake of [...this.#wakers]) wake();
+    for (const wake of this.#wakers) wake();
   }
 
   #read(follower: Follower): void {

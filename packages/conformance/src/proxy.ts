@@ -131,7 +131,10 @@ export class FaultProxy {
       }
       const wait = waitOf(rule, chunk.length);
       const now = monotonicMs();
-      if (rule.kind === "pass" && due <= now) return void write(from, to, chunk);
+      if (rule.kind === "pass" && due <= now) {
+        write(from, to, chunk);
+        return;
+      }
       due = rule.kind === "limit" ? Math.max(due, now) + wait : Math.max(due, now + wait);
       if (rule.kind === "limit") from.pause();
       after(due - now, () => {

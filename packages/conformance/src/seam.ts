@@ -74,6 +74,18 @@ export async function put(
   }
 }
 
+/** A topic with one group, opened at the driver, with texts of one key in it. */
+export async function prepare(
+  context: CaseContext,
+  bodies: readonly string[],
+): Promise<{ readonly connection: Connection; readonly topic: string }> {
+  const parts = await context.connection();
+  const topic = context.name();
+  await declare(parts, topic, ["g"], { shards: 1 });
+  await put(parts.connection, { topic }, bodies, () => "k");
+  return { connection: parts.connection, topic };
+}
+
 /** A receiver of one group that is closed at the end of the case. */
 export async function receiverOf(
   context: CaseContext,

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { CaseResult } from "./case.ts";
 import { readReport, type Report } from "./report.ts";
@@ -116,25 +116,4 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 export function readReports(folder: string): readonly Report[] {
   const names = readdirSync(folder).filter((name) => name.endsWith(".json")).sort();
   return names.map((name) => readReport(join(folder, name))).filter((report) => Array.isArray(report.cases) && report.capabilities);
-}
-
-const generators: Readonly<Record<string, (reports: readonly Report[]) => string>> = {
-  capabilities: capabilityTable,
-  guarantees: guaranteeTable,
-};
-
-/**
- * Renews what stands between `<!-- conformance:NAME -->` and `<!-- /conformance:NAME -->` in a Markdown file.
- * @returns whether the file was out of date
- */
-export function updateTables(file: string, reports: readonly Report[], check = false): boolean {
-  const before = readFileSync(file, "utf8");
-  let text = before;
-  for (const [name, generate] of Object.entries(generators)) {
-    const marked = new RegExp(`(<!-- conformance:${name} -->\\n)[\\s\\S]*?(<!-- /conformance:${name} -->)`, "g");
-    text = text.replace(marked, (_, open: string, close: string) => `${open}\n${generate(reports)}\n\n${close}`);
-  }
-  if (text === before) return false;
-  if (!check) writeFileSync(file, text);
-  return true;
 }

@@ -1,7 +1,7 @@
-import { aborted } from "./abort.ts";
+import { untilAborted } from "./abort.ts";
 import { ConnectionKeeper } from "./connection-keeper.ts";
 import type { BusParts } from "./consume/open.ts";
-import { openForwarder } from "./consume/forwarder.ts";
+import { makeForwarder } from "./consume/forwarder.ts";
 import type { Subscription } from "./consume/subscription.ts";
 import type { Context } from "./context.ts";
 import { withCause } from "./correlation.ts";
@@ -9,7 +9,7 @@ import { Declarations } from "./declarations.ts";
 import { fromDriver } from "./driver-failure.ts";
 import type { Capabilities, Connection, Driver, DriverEvent, Limits, Runtime } from "./driver/index.ts";
 import { milliseconds } from "./duration.ts";
-import { SluiceError } from "./errors.ts";
+import { isSluiceError, SluiceError } from "./errors.ts";
 import { events } from "./events.ts";
 import { type Health, statusOf } from "./health.ts";
 import { guarded, type Logger, silentLogger } from "./logger.ts";
@@ -44,7 +44,7 @@ export class BusCore {
   #connection: Connection | undefined;
   #blocked = false;
   #state: "open" | "reconnecting" | "closed" = "reconnecting";
-  #forwarder: Promise<Subscription> | undefined;
+  #forwarder: Subscription | undefined;
   #abort: (() => void) | undefined;
 
   constructor(driver: Driver, options: ConnectOptions) {
@@ -186,10 +186,11 @@ export class BusCore {
     const { delay } = this.capabilities;
     if (delay.group !== "forwarder" && delay.topic !== "forwarder") return;
     if (this.#forwarder || !this.declarations.anyDelays || this.keeper.closed) return;
-    const opening = openForwarder(this.parts);
-    this.#forwarder = opening;
-    opening.catch((error: unknown) => {
-      if (this.#forwarder === opening) this.#forwarder = undefined;
+    const forwarder = makeForwarder(this.parts);
+    this.#forwarder = forwarder;
+    forwarder.start().catch((error: unknown) => {
+      if (isSluiceError(error, "CLOSED")) return;
+      this.#forwarder = undefined;
       this.logger.error({ driver: this.driver.name, error }, "the forwarder of delayed messages could not start");
     });
   }
@@ -221,17 +222,16 @@ export class BusCore {
   /** Subscriptions first (their copies need the queue), then what is queued, then the connection. */
   async close(deadlineMs: number): Promise<void> {
     const limit = new AbortController();
+    const all = this.#forwarder ? [...this.subscriptions, this.#forwarder] : [...this.subscriptions];
     const abort = () => {
-      for (const subscription of this.subscriptions) subscription.abort();
+      for (const subscription of all) subscription.abort();
       limit.abort();
     };
     this.#abort = abort;
     const cancel = this.runtime.timer(deadlineMs + 2000, abort);
-    const forwarder = await this.#forwarder?.catch(() => undefined);
-    const all = forwarder ? [...this.subscriptions, forwarder] : [...this.subscriptions];
     await Promise.all(all.map((subscription) => subscription.drain({ deadline: deadlineMs })));
     while (this.#pending.size > 0 && !limit.signal.aborted) {
-      await Promise.race([Promise.allSettled(this.#pending), aborted(limit.signal)]);
+      await untilAborted(limit.signal, Promise.allSettled(this.#pending));
     }
     await this.queue.drain(limit.signal);
     this.queue.close();

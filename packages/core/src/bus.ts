@@ -103,7 +103,7 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
    * Runs a handler for many messages at once. Each message keeps its own fate; see {@link BatchHandler}. With ordering a call
    * holds at most one message of a key.
    */
-  subscribeBatch<Input, Output>(
+  async subscribeBatch<Input, Output>(
     topic: Topic<Input, Output>,
     options: BatchOptions,
     handler: BatchHandler<Output>,
@@ -114,7 +114,9 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
       handler,
     );
     const concurrency = options.concurrency ?? 2 * size;
-    return this.#open([topic], { ...options, concurrency }, batcher.handle as Run);
+    const subscription = await this.#open([topic], { ...options, concurrency }, batcher.handle as Run);
+    void subscription.closed.then(() => batcher.close());
+    return subscription;
   }
 
   /** Pulls deliveries instead: `for await (const delivery of consumer)`. Resolves when it is live. */

@@ -1,3 +1,4 @@
+import { untilAborted } from "./abort.ts";
 import { Backoff } from "./backoff.ts";
 import type { Declarations } from "./declarations.ts";
 import { fromDriver } from "./driver-failure.ts";
@@ -27,6 +28,8 @@ export interface ConnectionKeeperOptions {
 
 /** How long one attempt to connect may take. */
 const connectMs = 10_000;
+/** A connection that lived so long was a good one: the next one is opened soon. */
+const goodMs = 5000;
 
 /**
  * The bus's connection: opened once, opened again with back-off whenever it failed, closed once. A new connection gets the whole
@@ -71,8 +74,8 @@ export class ConnectionKeeper {
     const { name } = this.#options.driver;
     if (this.closed) return Promise.reject(closedError(name));
     if (this.#connection) return Promise.resolve(this.#connection);
-    this.#opening ??= this.#reopen().finally(() => (this.#opening = undefined));
-    return signal ? Promise.race([this.#opening, rejectOn(signal, name)]) : this.#opening;
+    this.#opening ??= this.#reopen();
+    return signal ? orAborted(this.#opening, signal, name) : this.#opening;
   }
 
   async #reopen(): Promise<Connection> {
@@ -80,10 +83,9 @@ export class ConnectionKeeper {
       await sleep(this.#options.runtime, this.#backoff.next(), this.#closing.signal);
       if (this.closed) throw closedError(this.#options.driver.name);
       try {
-        const connection = await this.#connect(undefined);
-        this.#backoff.reset();
-        return connection;
+        return await this.#connect(undefined);
       } catch (error) {
+        if (this.closed) throw closedError(this.#options.driver.name);
         this.#options.state("reconnecting", error);
       }
     }
@@ -97,6 +99,11 @@ export class ConnectionKeeper {
     for (const source of [signal, this.#closing.signal]) source?.addEventListener("abort", abort, { once: true });
     try {
       const connection = await driver.connect({ runtime, signal: limit.signal, clientName, report: (event) => this.#options.report(event) });
+      if (this.closed) {
+        // It came too late: nobody would ever close it.
+        void connection.close(limit.signal).catch(() => undefined);
+        throw closedError(driver.name);
+      }
       this.#adopt(connection);
       return connection;
     } finally {
@@ -106,14 +113,21 @@ export class ConnectionKeeper {
   }
 
   #adopt(connection: Connection): void {
+    const { runtime } = this.#options;
+    const openedMs = runtime.monotonicMs();
     this.#connection = connection;
+    this.#opening = undefined;
     this.#provisioned = new Set();
     this.#options.state("open", undefined);
     void connection.closed.then((error) => {
       if (this.#connection !== connection) return;
       this.#connection = undefined;
       this.#sender = undefined;
-      if (!this.closed) this.#options.state("reconnecting", error);
+      if (this.closed) return;
+      if (runtime.monotonicMs() - openedMs > goodMs) this.#backoff.reset();
+      this.#options.state("reconnecting", error);
+      // Also when nobody asks: a service that is not ready gets no work, and would never ask.
+      this.connection().catch(() => undefined);
     });
   }
 
@@ -159,9 +173,10 @@ export class ConnectionKeeper {
       if (!this.#provisioned.has(name)) missing.set(name, resource);
     }
     if (missing.size === 0) return;
+    const known = this.#provisioned;
     const findings = await connection.provision([...missing.values()], mode, this.#closing.signal);
     this.#judge(findings, mode);
-    for (const name of missing.keys()) this.#provisioned.add(name);
+    for (const name of missing.keys()) known.add(name);
   }
 
   #judge(findings: readonly Finding[], mode: ProvisionMode): void {
@@ -188,7 +203,8 @@ export class ConnectionKeeper {
     const sender = this.#sender;
     this.#connection = undefined;
     this.#sender = undefined;
-    await sender?.then((open) => open.close(signal)).catch(() => undefined);
+    // One that is still being opened ends with the connection.
+    if (sender) await untilAborted(signal, sender.then((open) => open.close(signal)));
     await connection?.close(signal).catch(() => undefined);
     this.#options.state("closed", undefined);
   }
@@ -198,10 +214,8 @@ function closedError(driver: string): SluiceError {
   return new SluiceError("CLOSED", `${driver}: the bus is closed`, { outcome: "not-stored" });
 }
 
-function rejectOn(signal: AbortSignal, driver: string): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const abort = () => reject(new SluiceError("ABORTED", `${driver}: aborted while waiting for a connection`));
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-  });
+async function orAborted(opening: Promise<Connection>, signal: AbortSignal, driver: string): Promise<Connection> {
+  await untilAborted(signal, opening);
+  if (signal.aborted) throw new SluiceError("ABORTED", `${driver}: aborted while waiting for a connection`);
+  return opening;
 }

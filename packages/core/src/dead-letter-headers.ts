@@ -1,5 +1,5 @@
 import { type Delivery, emptyHeaders, type Headers, wire } from "./driver/index.ts";
-import type { DeadLetterReason } from "./consume/fate.ts";
+import { type DeadLetterReason, describe } from "./consume/fate.ts";
 
 /** Names of the headers that a dead letter carries beside the original ones. */
 export const deadLetterHeaders = {
@@ -37,7 +37,7 @@ export function toDeadLetter(delivery: Delivery, facts: DeadLetterFacts): Header
   delete headers[wire.attempts];
   headers[names.reason] = facts.reason;
   headers[names.errorType] = cut(errorType(facts.error), 128);
-  headers[names.errorMessage] = cut(facts.detail, 512);
+  headers[names.errorMessage] = cut(describe(facts.detail), 512);
   headers[names.attempts] = String(facts.attempts);
   headers[names.failedAt] = failedAt;
   headers[names.firstFailedAt] ??= failedAt;
@@ -66,7 +66,7 @@ export function fromDeadLetter(headers: Headers, redrives: number): Headers {
 }
 
 function errorType(error: unknown): string {
-  if (error instanceof Error) return error.name;
+  if (error instanceof Error) return describe(error.name);
   return error === undefined ? "none" : typeof error;
 }
 

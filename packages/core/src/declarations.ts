@@ -42,7 +42,8 @@ export class Declarations {
     entry.delays ||= group.retry;
     entry.groups.set(group.name, {
       name: group.name,
-      start: group.start,
+      // n.b. Who only publishes, or lists dead letters, says "now" without meaning it.
+      start: known?.start === "earliest" ? "earliest" : group.start,
       retry: group.retry || known?.retry === true,
       deadLetter: group.deadLetter || known?.deadLetter === true,
     });

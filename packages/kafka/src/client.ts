@@ -1,5 +1,3 @@
-import type { Bytes } from "@sluice/core/driver";
-
 /**
  * What this adapter needs of a Kafka client library, in the adapter's own words. `src/kafkajs/` fills it; offsets, lanes,
  * hand-over and recovery know only this file, so another engine can take kafkajs' place.
@@ -15,7 +13,7 @@ export interface KafkaClient {
 }
 
 /** A header value as Kafka has it: bytes, null, or several under one name. */
-export type ClientHeader = Bytes | string | null | undefined;
+export type ClientHeader = Uint8Array | string | null | undefined;
 
 /** A record as it was read. `offset` and `timestamp` are decimal strings, because they are 64-bit. */
 export interface ClientRecord {

@@ -22,6 +22,7 @@ import { provision } from "./provision.ts";
 import { KafkaReceiver } from "./receiver.ts";
 import { KafkaSender } from "./sender.ts";
 import { TopicCatalogue } from "./topics.ts";
+import { unlessAborted } from "./waiting.ts";
 
 const closeGraceMs = 2_000;
 
@@ -37,6 +38,7 @@ export class KafkaConnection implements Connection {
   readonly #context: ConnectContext;
   readonly #topics: TopicCatalogue;
   readonly #open = new Set<Sender | Receiver>();
+  readonly #opening = new Set<Promise<unknown>>();
   /** Positions of broadcast instances whose receiver failed, by instance and topic. */
   readonly #remembered = new Map<string, Map<string, number>>();
   #finish!: (reason: undefined) => void; // set in the constructor, by the promise
@@ -58,21 +60,17 @@ export class KafkaConnection implements Connection {
     return this.#bounded(work, signal, "cannot provision");
   }
 
-  async sender(): Promise<Sender> {
-    try {
+  sender(): Promise<Sender> {
+    return this.#opened("cannot open a producer", async () => {
       const producer = await this.#client.producer();
-      return this.#track(new KafkaSender(producer, this.#topics, this.#context.runtime, this.#config.namespace));
-    } catch (error) {
-      throw toDriverError(error, "cannot open a producer");
-    }
+      return new KafkaSender(producer, this.#topics, this.#context.runtime, this.#config.namespace);
+    });
   }
 
-  async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
-    try {
-      return this.#track(await KafkaReceiver.open(sources, options, (source) => this.#memberContext(source), this.#context.runtime));
-    } catch (error) {
-      throw toDriverError(error, "cannot open a receiver");
-    }
+  receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
+    return this.#opened("cannot open a receiver", () =>
+      KafkaReceiver.open(sources, options, (source) => this.#memberContext(source), this.#context.runtime),
+    );
   }
 
   backlog(source: Source, signal: AbortSignal): Promise<Backlog> {
@@ -101,14 +99,31 @@ export class KafkaConnection implements Connection {
 
   async #close(signal: AbortSignal): Promise<void> {
     await Promise.all([...this.#open].map((one) => one.close(signal)));
+    // What opens late closes itself; nothing of ours outlives us unless the caller cannot wait.
+    await unlessAborted(Promise.allSettled(this.#opening), signal, "close").catch(() => {});
     await this.#client.close(signal.aborted ? 0 : closeGraceMs);
     this.#finish(undefined);
   }
 
-  #track<T extends Sender | Receiver>(one: T): T {
-    this.#open.add(one);
-    void one.closed.then(() => this.#open.delete(one));
-    return one;
+  #opened<T extends Sender | Receiver>(doing: string, open: () => Promise<T>): Promise<T> {
+    const opening = this.#openOne(doing, open).finally(() => this.#opening.delete(opening));
+    this.#opening.add(opening);
+    return opening;
+  }
+
+  async #openOne<T extends Sender | Receiver>(doing: string, open: () => Promise<T>): Promise<T> {
+    try {
+      const one = await open();
+      if (this.#closing) {
+        await one.close(AbortSignal.abort());
+        throw new DriverError("LOST", "kafka: the connection was closed");
+      }
+      this.#open.add(one);
+      void one.closed.then(() => this.#open.delete(one));
+      return one;
+    } catch (error) {
+      throw toDriverError(error, doing);
+    }
   }
 
   #memberContext(source: Source): MemberContext {
@@ -125,13 +140,9 @@ export class KafkaConnection implements Connection {
   }
 
   #bounded<T>(work: Promise<T>, signal: AbortSignal, doing: string): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const abort = (): void => reject(new DriverError("UNAVAILABLE", `kafka: ${doing}: no answer before the deadline; check that the brokers are reachable`));
-      if (signal.aborted) abort();
-      signal.addEventListener("abort", abort, { once: true });
-      work
-        .then(resolve, (error: unknown) => reject(toDriverError(error, doing)))
-        .finally(() => signal.removeEventListener("abort", abort));
+    return unlessAborted(work, signal, doing).catch((error: unknown) => {
+      if (!signal.aborted) throw toDriverError(error, doing);
+      throw new DriverError("UNAVAILABLE", `kafka: ${doing}: no answer before the deadline; check that the brokers are reachable`);
     });
   }
 }

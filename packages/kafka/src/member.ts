@@ -8,6 +8,7 @@ import type { KafkaConfig } from "./options.ts";
 import { dueOf } from "./record.ts";
 import { Shard } from "./shard.ts";
 import { StartPositions, endsOf } from "./starts.ts";
+import { unlessAborted } from "./waiting.ts";
 
 export interface MemberContext {
   readonly client: KafkaClient;
@@ -24,7 +25,8 @@ export interface MemberHooks {
   failed(error: DriverError): void;
 }
 
-const closeGraceMs = 2_000;
+/** Time to leave the group, also when nobody waits any more: without a good-bye the others wait for a session. */
+const leaveMs = 1_000;
 /** How long a rebalance waits for records that run, at most: the whole group waits with us. */
 const handOverMs = 2_000;
 /** Records read ahead of one partition, whatever the window: fewer would leave it idle for a fetch wait at every refill. */
@@ -163,21 +165,18 @@ export class Member {
   async close(signal: AbortSignal): Promise<void> {
     this.stop();
     if (!this.#ended) {
-      try {
-        await this.#commits.run();
-      } catch {
-        // Not stored: the records come again, which is all that at-least-once promises here.
-      }
+      // Not stored: then the records come again, which is all that at-least-once promises here.
+      await unlessAborted(this.#commits.run(), signal, "close").catch(() => {});
       this.#context.remembered.clear();
     }
     this.#end();
-    await this.#client.close(signal.aborted ? 0 : closeGraceMs);
+    await this.#client.close(leaveMs);
   }
 
-  /** Ends at once, without a good-bye. */
+  /** Leaves the group without a commit. */
   async abandon(): Promise<void> {
     this.#end();
-    await this.#client.close(0);
+    await this.#client.close(leaveMs);
   }
 
   fail(error: DriverError): void {

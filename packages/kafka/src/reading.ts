@@ -51,8 +51,8 @@ export async function browseDeadLetters(
     while (from < high) {
       const { records, next } = await admin.read(topic, partition, from);
       for (const record of records) {
-        const message = { ...record, topic, partition };
-        deliveries.push(fromKafka(message, { source, shard: `${topic}/${partition}`, deliveries: undefined, fence: undefined }));
+        const shard = `${topic}/${partition}`;
+        deliveries.push(fromKafka(record, { topic, partition }, { source, shard, deliveries: undefined, fence: undefined }));
         if (deliveries.length >= max) return { deliveries, next: `${partition}/${Number(record.offset) + 1}` };
       }
       if (next === from) break;

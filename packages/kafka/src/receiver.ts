@@ -1,6 +1,7 @@
 import { type Delivery, DriverError, type Receiver, type ReceiverOptions, type SettleResult, type Settlement, type Source } from "@sluice/core/driver";
 import { Member, type MemberContext } from "./member.ts";
 import type { Shard } from "./shard.ts";
+import { unlessAborted } from "./waiting.ts";
 
 /** The partitions of one topic of one source. */
 interface Feed {
@@ -81,7 +82,7 @@ export class KafkaReceiver implements Receiver {
   }
 
   async flush(signal: AbortSignal): Promise<void> {
-    await unlessAborted(Promise.all(this.#members.map((member) => member.flush())), signal);
+    await unlessAborted(Promise.all(this.#members.map((member) => member.flush())), signal, "flush");
   }
 
   hold(shards: readonly string[], on: boolean): void {
@@ -174,14 +175,4 @@ function takeFrom(feed: Feed, shards: readonly Shard[], now: number): Delivery |
     if (delivery) return delivery;
   }
   return undefined;
-}
-
-/** Rejects when the signal aborts first. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(new DriverError("ABORTED", "kafka: ended by its signal"));
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -6,6 +6,7 @@ import { delayTopic, topicOf } from "./names.ts";
 import { partitionOf } from "./partitioner.ts";
 import { toKafka } from "./record.ts";
 import type { TopicCatalogue } from "./topics.ts";
+import { unlessAborted } from "./waiting.ts";
 
 /** Bytes around a batch, and around a record beside its own. */
 const batchOverhead = 61;
@@ -56,7 +57,7 @@ export class KafkaSender implements Sender {
 
   async close(signal: AbortSignal): Promise<void> {
     if (!this.#ended) {
-      await Promise.race([this.#tail, aborted(signal)]);
+      await unlessAborted(this.#tail, signal, "close").catch(() => {}); // what is left settles as the producer goes
       this.#end(undefined);
       await this.#producer.close(signal.aborted ? 0 : closeGraceMs);
     }
@@ -77,32 +78,43 @@ export class KafkaSender implements Sender {
   /** Finds topic and partition of every item; what cannot be sent gets its result here, before anything leaves the process. */
   async #place(items: readonly SendItem[], results: SendResult[], signal: AbortSignal): Promise<readonly Placed[]> {
     const now = this.#runtime.wallMs();
+    const topics = items.map((item) => topicFor(item, now, this.#namespace));
+    const unknown = await this.#learn(new Set(topics), signal);
     const placed: Placed[] = [];
     for (const [index, item] of items.entries()) {
-      const outcome = await this.#placeOne(item, index, now, signal);
-      if ("message" in outcome) placed.push(outcome);
-      else results[index] = outcome;
+      const topic = topics[index] ?? item.to.topic;
+      const outcome = unknown.get(topic) ?? this.#placeOne(item, { index, topic, now });
+      if (!(outcome instanceof DriverError)) placed.push(outcome);
+      else if (outcome.code === "NOT_FOUND") results[index] = missing(topic, item);
+      else results[index] = { outcome: "not-stored", error: outcome };
     }
     return placed;
   }
 
-  async #placeOne(item: SendItem, index: number, now: number, signal: AbortSignal): Promise<Placed | SendResult> {
-    const remaining = (item.notBefore ?? 0) - now;
-    const waiting = remaining > 0;
-    const topic = waiting ? delayTopic(this.#namespace, tierFor(remaining)) : topicOf(item.to);
-    try {
-      if (signal.aborted) throw new DriverError("ABORTED", `kafka: send to "${topic}": ended by its signal`);
-      const facts = this.#topics.known(topic) ?? (await Promise.race([this.#topics.find(topic), aborted(signal)]));
-      if (!facts) throw missing(topic, item);
-      const record = toKafka(item, now, waiting);
-      const bytes = sizeOf(record);
-      if (bytes > facts.maxBatchBytes) throw tooLarge(topic, bytes, facts.maxBatchBytes);
-      const partition = record.key === null ? this.#turn++ % facts.partitions : partitionOf(record.key, facts.partitions);
-      return { index, topic, message: { ...record, partition }, bytes };
-    } catch (error) {
-      const failure = toDriverError(error, `cannot send to "${topic}"`);
-      return { outcome: failure.code === "UNROUTABLE" ? "unroutable" : "not-stored", error: failure };
+  /** Asks for the topics that are not known; resolves to why some cannot be sent to. */
+  async #learn(topics: ReadonlySet<string>, signal: AbortSignal): Promise<ReadonlyMap<string, DriverError>> {
+    const problems = new Map<string, DriverError>();
+    for (const topic of topics) {
+      if (this.#topics.known(topic)) continue;
+      try {
+        const facts = await unlessAborted(this.#topics.find(topic), signal, `send to "${topic}"`);
+        if (!facts) problems.set(topic, new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist`));
+      } catch (error) {
+        problems.set(topic, toDriverError(error, `cannot send to "${topic}"`));
+      }
     }
+    return problems;
+  }
+
+  #placeOne(item: SendItem, { index, topic, now }: { index: number; topic: string; now: number }): Placed | DriverError {
+    const facts = this.#topics.known(topic);
+    // It was learned a moment ago, unless a send that failed meanwhile made us forget.
+    if (!facts) return new DriverError("UNAVAILABLE", `kafka: topic "${topic}" has to be looked up again`);
+    const record = toKafka(item, now, topic !== topicOf(item.to));
+    const bytes = sizeOf(record);
+    if (bytes + batchOverhead > facts.maxBatchBytes) return tooLarge(topic, bytes, facts.maxBatchBytes);
+    const partition = record.key === null ? this.#turn++ % facts.partitions : partitionOf(record.key, facts.partitions);
+    return { index, topic, message: { ...record, partition }, bytes };
   }
 
   async #write(round: Round, signal: AbortSignal): Promise<SendResult> {
@@ -110,7 +122,7 @@ export class KafkaSender implements Sender {
     const grouped = Map.groupBy(round, ({ topic }) => topic);
     const batch = [...grouped].map(([topic, placed]) => ({ topic, messages: placed.map(({ message }) => message) }));
     try {
-      await Promise.race([this.#producer.send(batch), aborted(signal)]);
+      await unlessAborted(this.#producer.send(batch), signal, "send");
       return { outcome: "stored" };
     } catch (error) {
       const what = `cannot send ${round.length} records to ${[...grouped.keys()].map((topic) => `"${topic}"`).join(", ")}`;
@@ -145,8 +157,14 @@ function roundsOf(placed: readonly Placed[], limitOf: (topic: string) => number 
   return rounds;
 }
 
+/** A record that is not due goes to a waiting place. */
+function topicFor(item: SendItem, now: number, namespace: string): string {
+  const remaining = (item.notBefore ?? 0) - now;
+  return remaining > 0 ? delayTopic(namespace, tierFor(remaining)) : topicOf(item.to);
+}
+
 function sizeOf(record: Omit<ClientMessage, "partition">): number {
-  let bytes = batchOverhead + recordOverhead + (record.key?.length ?? 0) + (record.value?.length ?? 0);
+  let bytes = recordOverhead + (record.key?.length ?? 0) + (record.value?.length ?? 0);
   for (const [name, value] of Object.entries(record.headers)) {
     for (const part of Array.isArray(value) ? value : [value]) {
       bytes += headerOverhead + Buffer.byteLength(name) + Buffer.byteLength(part);
@@ -155,11 +173,14 @@ function sizeOf(record: Omit<ClientMessage, "partition">): number {
   return bytes;
 }
 
-function missing(topic: string, item: SendItem): DriverError {
+function missing(topic: string, { to }: SendItem): SendResult {
   const advice = "create it, or connect with provision: 'create'";
-  if (item.to.group === undefined) return new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist; ${advice}`);
-  const entry = item.to.deadLetter ? "dead letters" : "own entry";
-  return new DriverError("UNROUTABLE", `kafka: the ${entry} of group "${item.to.group}", topic "${topic}", does not exist; ${advice}`);
+  if (to.group === undefined || !topic.startsWith(to.topic)) {
+    return { outcome: "not-stored", error: new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist; ${advice}`) };
+  }
+  const entry = to.deadLetter ? "dead-letter topic" : "own entry";
+  const problem = `kafka: the ${entry} "${topic}" of group "${to.group}" does not exist; ${advice}`;
+  return { outcome: "unroutable", error: new DriverError("UNROUTABLE", problem) };
 }
 
 function tooLarge(topic: string, bytes: number, limit: number): DriverError {
@@ -167,13 +188,4 @@ function tooLarge(topic: string, bytes: number, limit: number): DriverError {
     "TOO_LARGE",
     `kafka: a record of ${bytes} bytes is above the ${limit} that topic "${topic}" takes; raise its max.message.bytes, or store the payload elsewhere`,
   );
-}
-
-/** Rejects when the signal aborts. */
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const abort = (): void => reject(new DriverError("ABORTED", "kafka: ended by its signal"));
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-  });
 }

@@ -2,7 +2,7 @@ import type { Delivery, Source } from "@sluice/core/driver";
 import type { ClientRecord, CommitPosition } from "./client.ts";
 import { type Stretch, countStart, encodeJournal, startsAt, startsFrom } from "./journal.ts";
 import { PrefixTracker, type Tracked } from "./offsets.ts";
-import { detach, fromKafka } from "./record.ts";
+import { fromKafka } from "./record.ts";
 
 /** A record that was read and is not behind the position yet. */
 export interface Entry extends Tracked {
@@ -130,7 +130,7 @@ export class Shard {
       this.#waiting = this.#waiting.slice(this.#head);
       this.#head = 0;
     }
-    const delivery = fromKafka(detach(entry.record, this.topic, this.partition), {
+    const delivery = fromKafka(entry.record, this, {
       source: this.source,
       shard: this.id,
       deliveries: this.#counted ? 1 + startsAt(this.#begin.starts, entry.offset) : undefined,

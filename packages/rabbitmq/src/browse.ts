@@ -44,7 +44,8 @@ export async function browse(parts: BrowseParts, after: string | undefined, max:
     await channel.close();
   }
   // Returned ones are not back at once: whoever counts or redrives after a look must find them.
-  for (let look = 0; look < 50 && !signal.aborted && (await parts.depth()) < scan.seen; look++) await sleep(runtime, 10, signal);
+  for (let look = 0; look < 50 && !signal.aborted && (await parts.depth()) < scan.seen; look++)
+    await sleep(runtime, 10, signal);
   return scan.page;
 }
 

@@ -22,24 +22,36 @@ export async function openChannel(link: Link, runtime: Runtime, doing: string): 
   return open(link, runtime, doing, link.native.createChannel());
 }
 
-export async function openConfirmChannel(link: Link, runtime: Runtime, doing: string): Promise<OpenChannel<ConfirmChannel>> {
+export async function openConfirmChannel(
+  link: Link,
+  runtime: Runtime,
+  doing: string,
+): Promise<OpenChannel<ConfirmChannel>> {
   return open(link, runtime, doing, link.native.createConfirmChannel());
 }
 
-async function open<C extends Channel>(link: Link, runtime: Runtime, doing: string, opening: Promise<C>): Promise<OpenChannel<C>> {
+async function open<C extends Channel>(
+  link: Link,
+  runtime: Runtime,
+  doing: string,
+  opening: Promise<C>,
+): Promise<OpenChannel<C>> {
   // n.b. listeners in the same turn: a channel 'error' without one becomes an error of the whole connection.
   const wrapped = opening.then((native) => wrap(native, link, runtime, doing));
   try {
     return await bounded(wrapped, { runtime, doing });
   } catch (error) {
     // One that opens after all must not stay.
-    void wrapped.then((late) => late.close(), () => undefined);
+    void wrapped.then(
+      (late) => late.close(),
+      () => undefined,
+    );
     throw translate(error, doing);
   }
 }
 
 function wrap<C extends Channel>(native: C, link: Link, runtime: Runtime, doing: string): OpenChannel<C> {
-  const { promise: closed, resolve } = settled<DriverError | undefined>();
+  const end = settled<DriverError | undefined>();
   const lost: ((reason: DriverError) => void)[] = [];
   let cause: Error | undefined;
   let ending = false;
@@ -51,7 +63,7 @@ function wrap<C extends Channel>(native: C, link: Link, runtime: Runtime, doing:
     alive = false;
     const reason = ending ? undefined : ended(cause, doing);
     if (reason) for (const run of lost) run(reason);
-    resolve(reason);
+    end.resolve(reason);
   });
   return {
     native,
@@ -61,7 +73,7 @@ function wrap<C extends Channel>(native: C, link: Link, runtime: Runtime, doing:
     get reason() {
       return ended(cause, doing);
     },
-    closed,
+    closed: end.promise,
     onLost: (run) => void lost.push(run),
     async close(signal) {
       if (!alive) return;
@@ -70,7 +82,7 @@ function wrap<C extends Channel>(native: C, link: Link, runtime: Runtime, doing:
         native.close().catch(() => undefined);
       }
       // n.b. amqplib's own promise hangs when the connection dies meanwhile; 'close' comes always.
-      await attempt(closed, { runtime, doing, ms: answerMs, ...(signal ? { signal } : {}) });
+      await attempt(end.promise, { runtime, doing, ms: answerMs, ...(signal ? { signal } : {}) });
     },
   };
 }
@@ -84,7 +96,12 @@ function ended(cause: Error | undefined, doing: string): DriverError {
 export type Ask = <T>(doing: string, call: (channel: Channel) => Promise<T>, signal?: AbortSignal) => Promise<T>;
 
 /** Whether it exists now. @throws DriverError when the broker cannot be asked */
-export async function exists(ask: Ask, kind: "queue" | "exchange", name: string, signal?: AbortSignal): Promise<boolean> {
+export async function exists(
+  ask: Ask,
+  kind: "queue" | "exchange",
+  name: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
   const doing = `cannot look for ${kind} "${name}"`;
   try {
     await ask(doing, (channel) => (kind === "queue" ? channel.checkQueue(name) : channel.checkExchange(name)), signal);

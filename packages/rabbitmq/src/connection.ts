@@ -16,6 +16,7 @@ import type {
   Source,
 } from "@sluice/core/driver";
 import { DriverError } from "@sluice/core/driver";
+import { Balance } from "./balance.ts";
 import { browse } from "./browse.ts";
 import { limits, refine } from "./capabilities.ts";
 import { openChannel, openConfirmChannel } from "./channel.ts";
@@ -85,7 +86,11 @@ export class RabbitConnection implements Connection {
     this.#reportBlocked();
   }
 
-  async provision(resources: readonly Resource[], mode: ProvisionMode, signal: AbortSignal): Promise<readonly Finding[]> {
+  async provision(
+    resources: readonly Resource[],
+    mode: ProvisionMode,
+    signal: AbortSignal,
+  ): Promise<readonly Finding[]> {
     return provision(resources, { groups: this.#groups, mode, signal });
   }
 
@@ -95,25 +100,29 @@ export class RabbitConnection implements Connection {
     // What was there before may have gone with the last channel.
     this.#groups.forget();
     const longestHeaders = this.limits.headersBytes + 12 * 1024;
-    return this.#own(new RabbitSender({ channel, link: publish, routes: this.#routes, runtime: context.runtime, longestHeaders }));
+    return this.#own(
+      new RabbitSender({ channel, link: publish, routes: this.#routes, runtime: context.runtime, longestHeaders }),
+    );
   }
 
   async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
     const { consume, context, names, settings } = this.#parts;
     const { runtime } = context;
     const [first, ...others] = sources;
-    if (first && "deadLetter" in first && first.deadLetter && others.length === 0) return this.#own(await this.#deadLetters(first, options));
+    if (first && "deadLetter" in first && first.deadLetter && others.length === 0)
+      return this.#own(await this.#deadLetters(first, options));
     const parts = {
       names,
       groups: this.#groups,
       quorum: settings.queueType === "quorum",
       ordered: options.ordered,
-      random: () => runtime.random(),
       opened: (source: BroadcastSource) => this.#opened(source),
     };
     const lanes = [];
     for (const source of sources) lanes.push(...(await lanesOf(source, parts)));
-    return this.#own(await RabbitReceiver.open(lanes, { link: consume, runtime, lease: this.#lease, options }));
+    const receiver = await RabbitReceiver.open(lanes, { link: consume, runtime, lease: this.#lease, options });
+    if (options.ordered) this.#balance(receiver, sources);
+    return this.#own(receiver);
   }
 
   async backlog(source: Source, signal: AbortSignal): Promise<Backlog> {
@@ -132,7 +141,11 @@ export class RabbitConnection implements Connection {
   ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
     const { consume, context, names } = this.#parts;
     const queue = names.deadLetters(source.topic, source.group);
-    return browse({ link: consume, runtime: context.runtime, signal, source, queue, depth: () => this.#depth(queue, signal) }, after, max);
+    return browse(
+      { link: consume, runtime: context.runtime, signal, source, queue, depth: () => this.#depth(queue, signal) },
+      after,
+      max,
+    );
   }
 
   async ping(signal: AbortSignal): Promise<void> {
@@ -156,6 +169,23 @@ export class RabbitConnection implements Connection {
     this.#settled.resolve(undefined);
   }
 
+  /** Ordered queues have one active consumer each: without this the first instance would have them all. */
+  #balance(receiver: RabbitReceiver, sources: readonly Source[]): void {
+    const { consume, context, names } = this.#parts;
+    for (const source of sources) {
+      if (source.topic === undefined || !("group" in source)) continue;
+      const lanes = receiver.lanesOf(source);
+      if (lanes.length < 2) continue;
+      const balance = new Balance({
+        link: consume,
+        runtime: context.runtime,
+        lanes,
+        members: names.members(source.topic, source.group),
+      });
+      void receiver.closed.then(() => balance.end());
+    }
+  }
+
   async #deadLetters(source: DeadLetterSource, options: ReceiverOptions): Promise<Receiver> {
     const { consume, context, names } = this.#parts;
     const { runtime } = context;
@@ -170,7 +200,10 @@ export class RabbitConnection implements Connection {
     if (source.deadLetter) return [this.#parts.names.deadLetters(source.topic, source.group)];
     const queues = await this.#groups.queues(source.topic, source.group, signal);
     if (queues.length > 0) return queues;
-    throw new DriverError("NOT_FOUND", `rabbitmq: group "${source.group}" of topic "${source.topic}" has no queue; subscribe it first`);
+    throw new DriverError(
+      "NOT_FOUND",
+      `rabbitmq: group "${source.group}" of topic "${source.topic}" has no queue; subscribe it first`,
+    );
   }
 
   async #depth(queue: string, signal?: AbortSignal): Promise<number> {
@@ -180,7 +213,11 @@ export class RabbitConnection implements Connection {
       return messageCount;
     } catch (error) {
       if (replyCode(error) === 404) {
-        throw new DriverError("NOT_FOUND", `rabbitmq: queue "${queue}" does not exist; create it, or connect with provision: 'create'`, { cause: error });
+        throw new DriverError(
+          "NOT_FOUND",
+          `rabbitmq: queue "${queue}" does not exist; create it, or connect with provision: 'create'`,
+          { cause: error },
+        );
       }
       throw translate(error, doing);
     }
@@ -219,7 +256,8 @@ export class RabbitConnection implements Connection {
       const { blocked } = publish;
       if (blocked === before || !publish.alive) return;
       before = blocked;
-      if (blocked === undefined) context.report({ kind: "unblocked", detail: "rabbitmq: the broker takes messages again" });
+      if (blocked === undefined)
+        context.report({ kind: "unblocked", detail: "rabbitmq: the broker takes messages again" });
       else context.report({ kind: "blocked", detail: `rabbitmq: the broker takes no messages: ${blocked}` });
     });
   }

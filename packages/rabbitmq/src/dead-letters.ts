@@ -103,7 +103,10 @@ export class DeadLetterReceiver implements Receiver {
   async #get(): Promise<Delivery | undefined> {
     const { channel, runtime, queue, source } = this.#parts;
     try {
-      const message: GetMessage | false = await bounded(channel.native.get(queue), { runtime, doing: `cannot read "${queue}"` });
+      const message: GetMessage | false = await bounded(channel.native.get(queue), {
+        runtime,
+        doing: `cannot read "${queue}"`,
+      });
       // Somebody else took the rest.
       if (message === false) this.#left = 0;
       if (message === false) return undefined;
@@ -130,7 +133,9 @@ export class DeadLetterReceiver implements Receiver {
   #giveBack(): void {
     this.#parked.sort((one, other) => one.message.fields.deliveryTag - other.message.fields.deliveryTag);
     for (const { message, release } of this.#parked.splice(0)) {
-      this.#write((native) => (release === "failed" ? native.reject(message, true) : native.nack(message, false, true)));
+      this.#write((native) =>
+        release === "failed" ? native.reject(message, true) : native.nack(message, false, true),
+      );
     }
   }
 

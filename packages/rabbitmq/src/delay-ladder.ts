@@ -24,7 +24,7 @@ export function climb(waitMs: number): { readonly level: number; readonly words:
   const seconds = Math.ceil(waitMs / ladderStepMs);
   if (seconds <= 0) return undefined;
   const bits = seconds.toString(2);
-  return { level: bits.length - 1, words: [...bits].join(".") };
+  return { level: bits.length - 1, words: bits.split("").join(".") };
 }
 
 /** A name for the destination of a delayed record; queues and exchanges have separate names on the broker. */
@@ -75,5 +75,9 @@ function waitingQueue(level: number, below: string): Resource["settings"] {
 }
 
 function binding(source: string, destination: string, to: "queue" | "exchange", pattern: string): Resource {
-  return { kind: "binding", name: `${source} -> ${to} ${destination} (${pattern})`, settings: { source, destination, to, pattern } };
+  return {
+    kind: "binding",
+    name: `${source} -> ${to} ${destination} (${pattern})`,
+    settings: { source, destination, to, pattern },
+  };
 }

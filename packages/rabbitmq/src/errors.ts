@@ -106,7 +106,8 @@ function replyCodeIn(message: string): number | undefined {
 function toNative(error: unknown): NativeError {
   if (error instanceof AggregateError && error.errors.length > 0 && !error.message) return toNative(error.errors[0]);
   if (!(error instanceof Error)) return { message: String(error) };
-  const code = "code" in error && (typeof error.code === "number" || typeof error.code === "string") ? error.code : undefined;
+  const code =
+    "code" in error && (typeof error.code === "number" || typeof error.code === "string") ? error.code : undefined;
   return code === undefined ? { message: error.message } : { code, message: error.message };
 }
 

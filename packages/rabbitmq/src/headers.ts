@@ -13,7 +13,8 @@ export type HeaderValue =
 export type HeaderTable = Record<string, HeaderValue>;
 
 /** Written or interpreted by the broker: never ours to send, never shown as headers of the message. */
-const brokerHeader = /^(CC|BCC|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-delayed-.*|x-opt-.*)$/;
+const brokerHeader =
+  /^(CC|BCC|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-delayed-.*|x-opt-.*)$/;
 
 export function isBrokerHeader(name: string): boolean {
   return brokerHeader.test(name);
@@ -41,7 +42,10 @@ export function toTable(headers: Headers): HeaderTable {
 }
 
 /** Strings, numbers and booleans of a table as strings. What strings cannot hold stays in the native message. */
-export function fromTable(table: Readonly<Record<string, unknown>> | undefined, skip: (name: string) => boolean): Headers {
+export function fromTable(
+  table: Readonly<Record<string, unknown>> | undefined,
+  skip: (name: string) => boolean,
+): Headers {
   const headers = emptyHeaders();
   if (!table) return headers;
   for (const name of Object.keys(table)) {
@@ -55,7 +59,11 @@ export function fromTable(table: Readonly<Record<string, unknown>> | undefined, 
 }
 
 /** What a copy takes over from a received table: values that are not in `headers`, and the types of those that are. */
-export function carried(table: Readonly<Record<string, unknown>> | undefined, headers: Headers, skip: (name: string) => boolean): HeaderTable {
+export function carried(
+  table: Readonly<Record<string, unknown>> | undefined,
+  headers: Headers,
+  skip: (name: string) => boolean,
+): HeaderTable {
   const copied: HeaderTable = Object.create(null);
   for (const name of Object.keys(table ?? {})) {
     if (name === protoCarrier || isBrokerHeader(name) || skip(name)) continue;
@@ -70,7 +78,9 @@ export function carried(table: Readonly<Record<string, unknown>> | undefined, he
 
 function asText(value: unknown): string | undefined {
   if (typeof value === "string") return value;
-  return typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value)) ? String(value) : undefined;
+  return typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value))
+    ? String(value)
+    : undefined;
 }
 
 const deepest = 16;
@@ -80,7 +90,8 @@ const deepest = 16;
  * `{}`, and an object with a member `!` is taken for a type directive.
  */
 export function checkedValue(name: string, value: unknown, depth: number): HeaderValue {
-  if (Buffer.byteLength(name) > 255) throw refused(`${name.slice(0, 40)}…`, "has a name of more than 255 bytes", "shorten it");
+  if (Buffer.byteLength(name) > 255)
+    throw refused(`${name.slice(0, 40)}…`, "has a name of more than 255 bytes", "shorten it");
   if (!name.isWellFormed()) throw refused(name, "has a name that is not well-formed text", "rename it");
   if (!isHeaderValue(value, depth)) {
     throw refused(name, `cannot be carried (${describe(value)})`, "use text");
@@ -102,7 +113,8 @@ function isTable(value: object, depth: number): boolean {
   if (prototype !== null && prototype !== Object.prototype) return false;
   if (isDirective(value)) return true;
   return Object.entries(value).every(
-    ([name, item]) => name !== "!" && Buffer.byteLength(name) <= 255 && name.isWellFormed() && isHeaderValue(item, depth + 1),
+    ([name, item]) =>
+      name !== "!" && Buffer.byteLength(name) <= 255 && name.isWellFormed() && isHeaderValue(item, depth + 1),
   );
 }
 
@@ -131,7 +143,10 @@ export function checkSize(table: HeaderTable, longest: number): void {
   const bytes = tableBytes(table);
   const most = Math.min(longest, longestTable);
   if (bytes <= most) return;
-  throw new DriverError("TOO_LARGE", `rabbitmq: the headers have ${bytes} bytes on the wire, and ${most} is the limit; shorten them`);
+  throw new DriverError(
+    "TOO_LARGE",
+    `rabbitmq: the headers have ${bytes} bytes on the wire, and ${most} is the limit; shorten them`,
+  );
 }
 
 function tableBytes(table: { readonly [name: string]: HeaderValue }): number {

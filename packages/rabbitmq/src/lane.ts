@@ -1,5 +1,13 @@
 import type { Channel, ConsumeMessage } from "amqplib";
-import { type Delivery, DriverError, type LostReason, type Runtime, type SettleResult, type Settlement, type Source } from "@sluice/core/driver";
+import {
+  type Delivery,
+  DriverError,
+  type LostReason,
+  type Runtime,
+  type SettleResult,
+  type Settlement,
+  type Source,
+} from "@sluice/core/driver";
 import { type OpenChannel, openChannel } from "./channel.ts";
 import { translate } from "./errors.ts";
 import type { Link } from "./link.ts";
@@ -16,8 +24,6 @@ export interface LaneSpec {
   readonly counts: boolean;
   /** One holder at a time: what is unsettled goes back only by closing the channel. */
   readonly ordered: boolean;
-  /** Highest wins among the instances that consume a queue with a single active consumer. */
-  readonly priority: number | undefined;
 }
 
 export interface LaneParts {
@@ -51,6 +57,10 @@ export class Lane {
   #stopped = false;
   /** An ordered lane gave something up: nothing more of it is handed out until its channel was closed. */
   #givenUp = new Set<Delivery>();
+  /** The lane leaves its place to another instance, as soon as everything handed out is settled. */
+  #yielding = false;
+  #active = false;
+  #leaving: Promise<void> = Promise.resolve();
   onHold = false;
 
   constructor(spec: LaneSpec, parts: LaneParts) {
@@ -80,8 +90,9 @@ export class Lane {
     return this.#held.size === 0;
   }
 
-  get handedOut(): number {
-    return this.#handedOut;
+  /** Something came since it was opened: of all instances, this one is the queue's active consumer. */
+  get active(): boolean {
+    return this.#active;
   }
 
   /** Body bytes handed out. */
@@ -91,7 +102,7 @@ export class Lane {
 
   /** The next record, if one may be handed out. */
   take(): Delivery | undefined {
-    if (this.#stopped || this.onHold || this.#givenUp.size > 0) return undefined;
+    if (this.#stopped || this.#yielding || this.onHold || this.#givenUp.size > 0) return undefined;
     const delivery = this.#inbox.shift();
     const held = delivery && this.#held.get(delivery);
     if (!held) return undefined;
@@ -120,6 +131,12 @@ export class Lane {
     return results;
   }
 
+  /** Lets another instance become the active consumer, and joins the end of those that wait. */
+  yield(): void {
+    this.#yielding = true;
+    this.#closeWhenDone();
+  }
+
   /** No more intake. What nobody saw goes back at once; on an ordered lane as soon as everything handed out is settled. */
   async stop(signal?: AbortSignal): Promise<void> {
     if (this.#stopped) return;
@@ -130,7 +147,11 @@ export class Lane {
     if (this.spec.ordered) return this.#closeWhenDone();
     const { runtime } = this.#parts;
     if (this.#tag !== undefined) {
-      await attempt(channel.native.cancel(this.#tag), { runtime, doing: "cannot cancel", ...(signal ? { signal } : {}) });
+      await attempt(channel.native.cancel(this.#tag), {
+        runtime,
+        doing: "cannot cancel",
+        ...(signal ? { signal } : {}),
+      });
     }
     for (const delivery of this.#inbox) this.#return(delivery, "returned");
     this.#inbox = [];
@@ -146,6 +167,7 @@ export class Lane {
   async close(signal?: AbortSignal): Promise<void> {
     this.#stopped = true;
     await this.#drop(signal);
+    await this.#leaving;
   }
 
   /**
@@ -180,12 +202,9 @@ export class Lane {
     this.#channel = channel;
     this.#prefetch = prefetch;
     channel.onLost((reason) => this.#lost(channel, timedOut(reason) ? "expired" : "disconnected", reason));
-    const { priority } = this.spec;
-    const { consumerTag } = await native.consume(
-      queue,
-      (message) => this.#received(channel, message),
-      priority === undefined ? {} : { arguments: { "x-priority": priority } },
-    );
+    // n.b. no consumer priorities: on 4.3 a single active consumer that a higher one waits to replace, and that dies with unsettled
+    // messages, stays in the queue; once the higher one goes too, the queue delivers to the dead one for ever.
+    const { consumerTag } = await native.consume(queue, (message) => this.#received(channel, message));
     this.#tag = consumerTag;
   }
 
@@ -196,6 +215,7 @@ export class Lane {
     const bytes = message.content.length;
     const delivery = fromNative(message, this.spec);
     this.#held.set(delivery, { tag: message.fields.deliveryTag, message, bytes, handedOut: false });
+    this.#active = true;
     this.#inbox.push(delivery);
     this.#parts.arrived();
   }
@@ -224,7 +244,11 @@ export class Lane {
     const channel = this.#channel;
     if (!channel?.alive) return;
     const { runtime } = this.#parts;
-    await attempt(channel.native.prefetch(this.#prefetch), { runtime, doing: "cannot flush", ...(signal ? { signal } : {}) });
+    await attempt(channel.native.prefetch(this.#prefetch), {
+      runtime,
+      doing: "cannot flush",
+      ...(signal ? { signal } : {}),
+    });
   }
 
   #accept(accepted: Set<Delivery>): void {
@@ -276,17 +300,20 @@ export class Lane {
 
   /** An ordered lane that stops, or gave something up, goes when nothing else is out. */
   #closeWhenDone(): void {
-    if (!this.spec.ordered || this.#handedOut > this.#givenUp.size) return;
-    if (this.#stopped) void this.#drop();
-    else if (this.#givenUp.size > 0) void this.#restart();
+    if (!this.spec.ordered || !this.#channel || this.#handedOut > this.#givenUp.size) return;
+    if (this.#stopped) this.#leaving = this.#drop();
+    else if (this.#yielding || this.#givenUp.size > 0) this.#leaving = this.#restart();
   }
 
   async #restart(): Promise<void> {
     await this.#drop();
     if (this.#stopped) return;
-    await this.open(this.#prefetch).catch((error: unknown) =>
-      this.#parts.lost([], "disconnected", translate(error, `cannot consume "${this.spec.shard}"`)),
-    );
+    try {
+      await this.open(this.#prefetch);
+      if (this.#stopped) await this.#drop();
+    } catch (error) {
+      this.#parts.lost([], "disconnected", translate(error, `cannot consume "${this.spec.shard}"`));
+    }
   }
 
   async #drop(signal?: AbortSignal): Promise<void> {
@@ -300,6 +327,8 @@ export class Lane {
     this.#tag = undefined;
     this.#held.clear();
     this.#givenUp.clear();
+    this.#yielding = false;
+    this.#active = false;
     this.#inbox = [];
     this.#handedOut = 0;
     this.#bytes = 0;

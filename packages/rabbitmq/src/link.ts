@@ -89,7 +89,9 @@ export class Link {
       this.#ending = true;
       // n.b. amqplib never answers when the socket dies between its close and the broker's.
       const goodbye = Promise.race([this.native.close(), this.closed]);
-      await bounded(goodbye, { runtime: this.#runtime, doing: "cannot close", signal, ms: 2_000 }).catch(() => undefined);
+      await bounded(goodbye, { runtime: this.#runtime, doing: "cannot close", signal, ms: 2_000 }).catch(
+        () => undefined,
+      );
       this.destroy(undefined);
     }
     await this.closed;
@@ -123,17 +125,27 @@ export class Link {
 function disconnected(cause: Error): DriverError {
   if (cause instanceof DriverError) return cause;
   const { code, message } = translate(cause, "the connection ended");
-  return new DriverError(code === "UNKNOWN" || code === "LOST" ? "UNAVAILABLE" : code, message, { retryable: true, cause });
+  return new DriverError(code === "UNKNOWN" || code === "LOST" ? "UNAVAILABLE" : code, message, {
+    retryable: true,
+    cause,
+  });
 }
 
 function tlsOptions(tls: RabbitTls): object {
   const { ca, cert, key, passphrase, servername, rejectUnauthorized = true } = tls;
   const given = { ca, cert, key, passphrase, servername };
-  return { rejectUnauthorized, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
+  return {
+    rejectUnauthorized,
+    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  };
 }
 
 /** What the server said about itself, and the frame size that both sides agreed on. */
-export function serverOf(link: Link): { readonly product: string; readonly version: string; readonly frameMax: number } {
+export function serverOf(link: Link): {
+  readonly product: string;
+  readonly version: string;
+  readonly frameMax: number;
+} {
   const { connection } = link.native;
   const { product, version } = connection.serverProperties;
   // `frameMax` is there but not in amqplib's types; 128 KiB is what it asks for.

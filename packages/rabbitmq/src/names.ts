@@ -9,6 +9,8 @@ export interface Names {
   /** The queue of an unordered group, and the beginning of the names of an ordered one's. */
   queue(topic: string, group: string): string;
   deadLetters(topic: string, group: string): string;
+  /** Consumed by every instance of an ordered group, so that they can be counted. Nothing is ever sent there. */
+  members(topic: string, group: string): string;
   broadcast(topic: string, name: string, instance: string, count: number): string;
   /** Exchange and queue of one step of the delay ladder. */
   ladder(level: number): string;
@@ -24,6 +26,7 @@ export function names(namespace: string): Names {
     exchange: (topic) => checked(`${prefix}${topic}`),
     queue,
     deadLetters: (topic, group) => checked(`${queue(topic, group)}.dlq`),
+    members: (topic, group) => checked(`${queue(topic, group)}.members`),
     broadcast: (topic, name, instance, count) => checked(`${prefix}${topic}.${word(name)}.${word(instance)}.b${count}`),
     ladder: (level) => `${ladder}.${level}`,
     due: () => `${ladder}.due`,
@@ -36,7 +39,7 @@ export function names(namespace: string): Names {
  */
 function word(group: string): string {
   const escaped = group.replaceAll("%", "%25").replaceAll(".", "%2E");
-  if (!/^(dlq|all|b?\d+)$/.test(escaped)) return escaped;
+  if (!/^(dlq|all|members|b?\d+)$/.test(escaped)) return escaped;
   return `%${escaped.charCodeAt(0).toString(16)}${escaped.slice(1)}`;
 }
 

@@ -86,7 +86,12 @@ export function settings(options: RabbitOptions): Settings {
     // Below 20 the net would catch messages that core still wants to try or to convict of a crash.
     deliveryLimit: range("deliveryLimit", options.deliveryLimit ?? 50, 20, 1_000_000),
     maxMessageBytes: range("maxMessageBytes", options.maxMessageBytes ?? 16_777_216, 1, 536_870_912),
-    consumerTimeoutMs: range("consumerTimeoutMs", options.consumerTimeoutMs ?? 1_800_000, 10_000, Number.MAX_SAFE_INTEGER),
+    consumerTimeoutMs: range(
+      "consumerTimeoutMs",
+      options.consumerTimeoutMs ?? 1_800_000,
+      10_000,
+      Number.MAX_SAFE_INTEGER,
+    ),
   };
 }
 

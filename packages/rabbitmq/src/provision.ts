@@ -23,7 +23,10 @@ export async function provision(resources: readonly Resource[], work: Work): Pro
   const known = stages.flat();
   const stranger = resources.find(({ kind }) => !known.includes(kind));
   if (stranger) {
-    throw new DriverError("CONFIG", `rabbitmq: resource kind "${stranger.kind}" of "${stranger.name}" is not known; pass what topology() returned`);
+    throw new DriverError(
+      "CONFIG",
+      `rabbitmq: resource kind "${stranger.kind}" of "${stranger.name}" is not known; pass what topology() returned`,
+    );
   }
   if (work.mode === "assume") {
     work.groups.learn(resources);
@@ -61,7 +64,11 @@ async function one(resource: Resource, work: Asking, unusable: Set<string>): Pro
   }
   const present = await exists(work.ask, kind, name, work.signal);
   if (!present && work.mode === "verify") {
-    return { resource, state: "missing", detail: `${kind} "${name}" does not exist; create it, or connect with provision: 'create'` };
+    return {
+      resource,
+      state: "missing",
+      detail: `${kind} "${name}" does not exist; create it, or connect with provision: 'create'`,
+    };
   }
   try {
     // Declaring what exists compares its settings and changes nothing.
@@ -84,12 +91,24 @@ function refused(resource: Resource, error: unknown, readable: boolean): Finding
     case 403:
       // A user who may only use it cannot compare its settings: that it exists is all there is to say.
       if (readable) return undefined;
-      return { resource, state: "forbidden", detail: `no right to declare ${kind} "${name}"; ask its owner to create it` };
+      return {
+        resource,
+        state: "forbidden",
+        detail: `no right to declare ${kind} "${name}"; ask its owner to create it`,
+      };
     case 405:
-      return { resource, state: "differs", detail: `${kind} "${name}" is exclusive to another connection; choose another name` };
+      return {
+        resource,
+        state: "differs",
+        detail: `${kind} "${name}" is exclusive to another connection; choose another name`,
+      };
     case 406: {
       const difference = inequivalent(error) ?? text(error);
-      return { resource, state: "differs", detail: `${kind} "${name}": ${difference}; delete it or use the settings that it has` };
+      return {
+        resource,
+        state: "differs",
+        detail: `${kind} "${name}": ${difference}; delete it or use the settings that it has`,
+      };
     }
     default:
       throw translate(error, `cannot declare ${kind} "${name}"`);
@@ -97,12 +116,18 @@ function refused(resource: Resource, error: unknown, readable: boolean): Finding
 }
 
 /** Bindings cannot be read over AMQP: making one that exists does nothing, and `verify` has to trust. */
-async function bind(resource: Resource, { ask, mode, signal }: Asking, unusable: ReadonlySet<string>): Promise<Finding | undefined> {
+async function bind(
+  resource: Resource,
+  { ask, mode, signal }: Asking,
+  unusable: ReadonlySet<string>,
+): Promise<Finding | undefined> {
   if (mode === "verify") return undefined;
   const { source, destination, to, pattern } = bindingOf(resource);
   if (unusable.has(label("exchange", source)) || unusable.has(label(to, destination))) return undefined;
   const given = Object.fromEntries(
-    Object.entries(resource.settings).filter(([setting]) => !["source", "destination", "to", "pattern"].includes(setting)),
+    Object.entries(resource.settings).filter(
+      ([setting]) => !["source", "destination", "to", "pattern"].includes(setting),
+    ),
   );
   try {
     await ask(
@@ -116,13 +141,19 @@ async function bind(resource: Resource, { ask, mode, signal }: Asking, unusable:
     return undefined;
   } catch (error) {
     const code = replyCode(error);
-    if (code === 403) return { resource, state: "forbidden", detail: `no right to bind ${resource.name}; ask its owner to do it` };
+    if (code === 403)
+      return { resource, state: "forbidden", detail: `no right to bind ${resource.name}; ask its owner to do it` };
     if (code === 404) return { resource, state: "missing", detail: `binding ${resource.name}: ${text(error)}` };
     throw translate(error, `cannot bind ${resource.name}`);
   }
 }
 
-function bindingOf({ settings }: Resource): { source: string; destination: string; to: "queue" | "exchange"; pattern: string } {
+function bindingOf({ settings }: Resource): {
+  source: string;
+  destination: string;
+  to: "queue" | "exchange";
+  pattern: string;
+} {
   return {
     source: String(settings["source"]),
     destination: String(settings["destination"]),

@@ -1,9 +1,20 @@
 import { type ConnectContext, type Connection, type Driver, DriverError } from "@sluice/core/driver";
-import { capabilities, classicCapabilities, type ClassicCapabilities, type RabbitCapabilities } from "./capabilities.ts";
+import {
+  capabilities,
+  classicCapabilities,
+  type ClassicCapabilities,
+  type RabbitCapabilities,
+} from "./capabilities.ts";
 import { RabbitConnection } from "./connection.ts";
 import { Link } from "./link.ts";
 import { names as makeNames } from "./names.ts";
-import { type Endpoint, type RabbitClient, type RabbitMessage, type RabbitOptions, settings as makeSettings } from "./options.ts";
+import {
+  type Endpoint,
+  type RabbitClient,
+  type RabbitMessage,
+  type RabbitOptions,
+  settings as makeSettings,
+} from "./options.ts";
 import { topology } from "./topology.ts";
 
 /** `connect` ends within ten seconds; the rest is for what comes after the sockets. */

@@ -6,6 +6,7 @@ import {
   type Runtime,
   type SettleResult,
   type Settlement,
+  type Source,
 } from "@sluice/core/driver";
 import { Lane, type LaneSpec } from "./lane.ts";
 import type { Link } from "./link.ts";
@@ -66,6 +67,11 @@ export class RabbitReceiver implements Receiver {
       throw error;
     }
     return receiver;
+  }
+
+  /** Those that may be given to other instances: none while lanes take turns here. */
+  lanesOf(source: Source): readonly Lane[] {
+    return this.#turns.rotating ? [] : this.#lanes.filter(({ spec }) => spec.source === source);
   }
 
   async receive(max: number, signal: AbortSignal): Promise<readonly Delivery[]> {

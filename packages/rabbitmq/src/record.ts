@@ -1,5 +1,13 @@
 import type { Message, MessageProperties, Options } from "amqplib";
-import { type Delivery, DriverError, type Headers, type Key, type OutgoingRecord, type Source, wire } from "@sluice/core/driver";
+import {
+  type Delivery,
+  DriverError,
+  type Headers,
+  type Key,
+  type OutgoingRecord,
+  type Source,
+  wire,
+} from "@sluice/core/driver";
 import { targetHeader } from "./delay-ladder.ts";
 import { carried, checkSize, fromTable, type HeaderTable, toTable } from "./headers.ts";
 import type { RabbitMessage } from "./options.ts";
@@ -8,7 +16,16 @@ import type { RabbitMessage } from "./options.ts";
 const nullBodyHeader = "sluice-null-body";
 
 /** What this mapping itself writes and reads. */
-const own = new Set<string>([wire.id, wire.time, wire.key, wire.keyBytes, wire.to, wire.notBefore, targetHeader, nullBodyHeader]);
+const own = new Set<string>([
+  wire.id,
+  wire.time,
+  wire.key,
+  wire.keyBytes,
+  wire.to,
+  wire.notBefore,
+  targetHeader,
+  nullBodyHeader,
+]);
 
 /** AMQP keeps text properties in one length byte. */
 const longestProperty = 255;
@@ -72,7 +89,11 @@ function setKey(table: HeaderTable, key: Key): void {
   if (key === null) return;
   if (typeof key !== "string") table[wire.keyBytes] = Buffer.from(key).toString("base64");
   else if (key.isWellFormed()) table[wire.key] = key;
-  else throw new DriverError("INVALID_MESSAGE", "rabbitmq: the key is text with half a character; use well-formed text or bytes");
+  else
+    throw new DriverError(
+      "INVALID_MESSAGE",
+      "rabbitmq: the key is text with half a character; use well-formed text or bytes",
+    );
 }
 
 function toBuffer(body: Uint8Array | null): Buffer {
@@ -144,7 +165,10 @@ function keyOf(table: Readonly<Record<string, unknown>> | undefined): Key {
   return typeof base64 === "string" ? new Uint8Array(Buffer.from(base64, "base64")) : null;
 }
 
-function timeOf(properties: MessageProperties, table: Readonly<Record<string, unknown>> | undefined): number | undefined {
+function timeOf(
+  properties: MessageProperties,
+  table: Readonly<Record<string, unknown>> | undefined,
+): number | undefined {
   const exact = table?.[wire.time];
   if (typeof exact === "string" && /^\d{1,16}$/.test(exact)) return Number(exact);
   const seconds: unknown = properties.timestamp;
@@ -162,7 +186,11 @@ function deliveriesOf(
   return message.fields.redelivered ? undefined : 1;
 }
 
-const deathReasons: Readonly<Record<string, string>> = { delivery_limit: "crash-suspect", expired: "expired", rejected: "rejected" };
+const deathReasons: Readonly<Record<string, string>> = {
+  delivery_limit: "crash-suspect",
+  expired: "expired",
+  rejected: "rejected",
+};
 
 /** A dead letter of the broker's own (delivery limit, time to live) has none of our headers: say at least why it is there. */
 function addDeathReason(headers: Headers, table: Readonly<Record<string, unknown>> | undefined): void {
@@ -176,5 +204,11 @@ function addDeathReason(headers: Headers, table: Readonly<Record<string, unknown
 function isRabbitMessage(native: unknown): native is Message {
   if (typeof native !== "object" || native === null || !("fields" in native) || !("properties" in native)) return false;
   const { fields, properties } = native;
-  return typeof fields === "object" && fields !== null && "deliveryTag" in fields && typeof properties === "object" && properties !== null;
+  return (
+    typeof fields === "object" &&
+    fields !== null &&
+    "deliveryTag" in fields &&
+    typeof properties === "object" &&
+    properties !== null
+  );
 }

@@ -53,7 +53,9 @@ export class Routes {
     const queue = this.#groups.queueOf(to.topic, to.group, key);
     if (typeof queue === "string") return { exchange: "", key: queue };
     const { topic, group } = to;
-    return Promise.resolve(queue).then((found) => (found === undefined ? noGroup(topic, group) : { exchange: "", key: found }));
+    return Promise.resolve(queue).then((found) =>
+      found === undefined ? noGroup(topic, group) : { exchange: "", key: found },
+    );
   }
 
   async #delayed(to: Destination, key: Key, waitMs: number): Promise<Route | NoRoute> {
@@ -61,14 +63,18 @@ export class Routes {
     const direct = await this.#direct(to, key);
     if (!step || "error" in direct) return direct;
     const exchange = this.#names.ladder(step.level);
-    const end = to.group === undefined ? ({ kind: "exchange", name: direct.exchange } as const) : ({ kind: "queue", name: direct.key } as const);
+    const end =
+      to.group === undefined
+        ? ({ kind: "exchange", name: direct.exchange } as const)
+        : ({ kind: "queue", name: direct.key } as const);
     // What climbs down to nothing is tried again every three minutes for ever, so the destination is looked for before.
     if (!(await this.#groups.isPresent(end.kind, end.name))) {
       return to.group === undefined ? noTopic(to.topic) : noGroup(to.topic, to.group);
     }
     if (!(await this.#groups.isPresent("exchange", exchange))) return noLadder(exchange);
     await this.#ensureDue(end.kind, end.name);
-    if (end.kind === "exchange") return { exchange, key: `${direct.key}.${step.words}`, target: exchangeTarget(end.name) };
+    if (end.kind === "exchange")
+      return { exchange, key: `${direct.key}.${step.words}`, target: exchangeTarget(end.name) };
     return { exchange, key: step.words, target: queueTarget(end.name) };
   }
 
@@ -92,7 +98,10 @@ export class Routes {
 }
 
 function noTopic(topic: string): NoRoute {
-  const error = new DriverError("NOT_FOUND", `rabbitmq: topic "${topic}" does not exist; create it, or connect with provision: 'create'`);
+  const error = new DriverError(
+    "NOT_FOUND",
+    `rabbitmq: topic "${topic}" does not exist; create it, or connect with provision: 'create'`,
+  );
   return { outcome: "not-stored", error };
 }
 

@@ -43,14 +43,14 @@ export class RabbitSender implements Sender {
   constructor(parts: SenderParts) {
     this.#parts = parts;
     this.closed = this.#settled.promise;
-    const { native, onLost } = parts.channel;
-    native.on("return", (message) => this.#returned(message));
-    native.on("drain", () => {
+    const { channel } = parts;
+    channel.native.on("return", (message) => this.#returned(message));
+    channel.native.on("drain", () => {
       this.#full = false;
       this.#wake();
     });
     this.#unwatch = parts.link.watch(() => this.#wake());
-    onLost((reason) => this.#finish(reason));
+    channel.onLost((reason) => this.#finish(reason));
   }
 
   async send(items: readonly SendItem[], signal: AbortSignal): Promise<readonly SendResult[]> {
@@ -104,14 +104,14 @@ export class RabbitSender implements Sender {
   }
 
   #publish(route: Route, native: NativeRecord, label: string, call: Call, index: number): SendResult | undefined {
-    const { promise, resolve } = settled<void>();
-    const publication: Publication = { returned: false, abandoned: false, done: promise };
+    const done = settled<void>();
+    const publication: Publication = { returned: false, abandoned: false, done: done.promise };
     const { channel } = this.#parts;
     const confirmed = (error: unknown) => {
       this.#inFlight.delete(label);
       if (publication.abandoned) this.#abandoned--;
       call.settle(index, this.#result(error, publication, route));
-      resolve();
+      done.resolve();
     };
     try {
       this.#inFlight.set(label, publication);
@@ -138,7 +138,9 @@ export class RabbitSender implements Sender {
   #abandon(publication: Publication): void {
     publication.abandoned = true;
     if (++this.#abandoned <= mostAbandoned) return;
-    this.#finish(new DriverError("UNAVAILABLE", `rabbitmq: ${mostAbandoned} confirms are overdue; check the broker's queues`));
+    this.#finish(
+      new DriverError("UNAVAILABLE", `rabbitmq: ${mostAbandoned} confirms are overdue; check the broker's queues`),
+    );
     void this.#parts.channel.close();
   }
 
@@ -172,8 +174,14 @@ export class RabbitSender implements Sender {
 
   #late(signal: AbortSignal): DriverError {
     const { blocked } = this.#parts.link;
-    if (blocked === undefined) return new DriverError("ABORTED", "rabbitmq: the caller's signal aborted before the message was sent", { cause: signal.reason });
-    return new DriverError("UNAVAILABLE", `rabbitmq: the broker takes no messages now (${blocked}); free its memory or disk`);
+    if (blocked === undefined)
+      return new DriverError("ABORTED", "rabbitmq: the caller's signal aborted before the message was sent", {
+        cause: signal.reason,
+      });
+    return new DriverError(
+      "UNAVAILABLE",
+      `rabbitmq: the broker takes no messages now (${blocked}); free its memory or disk`,
+    );
   }
 
   #gone(): DriverError {
@@ -247,8 +255,14 @@ function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | 
 }
 
 function unroutable({ exchange, key }: Route): NoRoute {
-  const what = exchange === "" ? `queue "${key}" does not exist` : `no group or broadcast keeps what is sent to exchange "${exchange}"`;
-  return { outcome: "unroutable", error: new DriverError("UNROUTABLE", `rabbitmq: ${what}; subscribe first, or declare the groups`) };
+  const what =
+    exchange === ""
+      ? `queue "${key}" does not exist`
+      : `no group or broadcast keeps what is sent to exchange "${exchange}"`;
+  return {
+    outcome: "unroutable",
+    error: new DriverError("UNROUTABLE", `rabbitmq: ${what}; subscribe first, or declare the groups`),
+  };
 }
 
 function notStored(error: DriverError): SendResult {

@@ -1,4 +1,10 @@
-import { type Declaration, type DeclaredGroup, type DeclaredTopic, DriverError, type Resource } from "@sluice/core/driver";
+import {
+  type Declaration,
+  type DeclaredGroup,
+  type DeclaredTopic,
+  DriverError,
+  type Resource,
+} from "@sluice/core/driver";
 import { dueBinding, ladder } from "./delay-ladder.ts";
 import type { Names } from "./names.ts";
 import type { Settings } from "./options.ts";
@@ -28,6 +34,8 @@ function groupResources(
   const base = names.queue(topic.name, group.name);
   // Also for groups without dead letters: it is where the broker's own delivery limit puts what would otherwise be dropped.
   const resources: Resource[] = [{ kind: "queue", name: deadLetters, settings: deadLetterQueue }];
+  if (topic.ordered)
+    resources.push({ kind: "queue", name: names.members(topic.name, group.name), settings: membersQueue });
   const bits = topic.ordered ? shardBits(topic) : 0;
   const shards = topic.ordered ? 2 ** bits : 1;
   for (let shard = 0; shard < shards; shard++) {
@@ -51,7 +59,10 @@ function groupResources(
 function shardBits(topic: DeclaredTopic): number {
   const bits = Math.ceil(Math.log2(Math.max(1, topic.shards)));
   if (bits <= hashBits) return bits;
-  throw new DriverError("CONFIG", `rabbitmq: topic "${topic.name}" wants ${topic.shards} shards; ${2 ** hashBits} is the most`);
+  throw new DriverError(
+    "CONFIG",
+    `rabbitmq: topic "${topic.name}" wants ${topic.shards} shards; ${2 ** hashBits} is the most`,
+  );
 }
 
 function workQueue(deadLetters: string, ordered: boolean, settings: Settings): Resource["settings"] {
@@ -75,3 +86,6 @@ const deadLetterQueue: Resource["settings"] = {
   "x-overflow": "reject-publish",
   "x-delivery-limit": 2_000_000_000,
 };
+
+/** Holds nothing; one replica of nothing is enough. */
+const membersQueue: Resource["settings"] = { durable: true, "x-queue-type": "classic" };

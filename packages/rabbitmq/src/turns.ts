@@ -36,12 +36,12 @@ export class Turns {
     this.#failed = failed;
   }
 
-  get #rotating(): boolean {
+  get rotating(): boolean {
     return this.#places < this.#lanes.length;
   }
 
   async start(): Promise<void> {
-    if (this.#rotating) {
+    if (this.rotating) {
       this.#upcoming = [...this.#lanes];
       for (let place = 0; place < this.#places; place++) await this.#openNext();
       this.#schedule();

@@ -14,8 +14,11 @@ export interface Bound {
 /** The answer, or a DriverError after `ms` or at the signal. A late rejection of `answer` is not unhandled. */
 export function bounded<T>(answer: Promise<T>, { runtime, doing, ms = answerMs, signal }: Bound): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const cancel = runtime.timer(ms, () => end(new DriverError("UNAVAILABLE", `rabbitmq: ${doing}: no answer within ${ms} ms`)));
-    const aborted = () => end(new DriverError("ABORTED", `rabbitmq: ${doing}: the caller's signal aborted`, { cause: signal?.reason }));
+    const cancel = runtime.timer(ms, () =>
+      end(new DriverError("UNAVAILABLE", `rabbitmq: ${doing}: no answer within ${ms} ms`)),
+    );
+    const aborted = () =>
+      end(new DriverError("ABORTED", `rabbitmq: ${doing}: the caller's signal aborted`, { cause: signal?.reason }));
     const done = () => {
       cancel();
       signal?.removeEventListener("abort", aborted);

@@ -5,7 +5,7 @@ import { within } from "../clock.ts";
 import { conserve, effects, quickRetry, recording } from "../flow.ts";
 import { idOf, type Item, makeItems, runHeader } from "../payload.ts";
 import { refuses } from "./needs.ts";
-import { untilDead } from "./payload.ts";
+import { untilDead } from "../dead-letters.ts";
 import { subscribe } from "../flow.ts";
 import type { Bus } from "@sluice/core";
 

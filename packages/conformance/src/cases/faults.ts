@@ -1,80 +1,25 @@
 import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
 import { monotonicMs, pause, poll, within } from "../clock.ts";
-import type { CaseContext, ItemTopic } from "../context.ts";
-import { type Member, startConsumer, startProducer } from "../fleet.ts";
-import { conserve, effects, missing, publishAll, publishOne, subscribe } from "../flow.ts";
-import { idOf, makeItems } from "../payload.ts";
+import { headerOf, untilDead } from "../dead-letters.ts";
+import {
+  assertHeldCameAgain,
+  assertNoOverlap,
+  busiest,
+  effectsSoFar,
+  group,
+  heldByOne,
+  planFor,
+  reach,
+  ready,
+  recoveryAfter,
+  steadyFlow,
+  whenAborted,
+} from "../fault-tools.ts";
+import { startConsumer, startProducer } from "../fleet.ts";
+import { conserve, effects, publishAll, subscribe } from "../flow.ts";
 import { account } from "../oracle.ts";
-import { headerOf, untilDead } from "./payload.ts";
-import type { ConsumerPlan } from "../workers/consumer.ts";
-
-const group = "g";
-
-/** One plan for all consumers of a fault case. */
-function planFor(topic: ItemTopic, changes: Partial<ConsumerPlan> = {}): ConsumerPlan {
-  return {
-    topic: topic.name,
-    group,
-    ordered: topic.ordering === "key",
-    shards: topic.shards,
-    concurrency: 5,
-    window: 10,
-    attempts: 20,
-    handlerMs: [20, 20],
-    failOnce: 0,
-    poison: undefined,
-    ...changes,
-  };
-}
-
-/** Deliveries that one dead consumer may repeat: what it held, what it ran, and what a log had not committed yet. */
-function heldByOne(context: CaseContext, plan: ConsumerPlan): number {
-  const perShard = context.facts.capabilities.release === "absent" ? plan.shards : 1;
-  return plan.concurrency + plan.window * perShard;
-}
-
-async function ready(context: CaseContext, member: Member): Promise<void> {
-  const limits = { idleMs: 30_000, totalMs: 30_000 };
-  await context.journal.until(`${member.name} subscribes`, limits, () =>
-    context.journal.events.some((event) => event.event === "ready" && event.process === member.name),
-  );
-}
-
-/** Publishes at a steady rate until told to stop, with the bus's own retry and no other. */
-function steadyFlow(context: CaseContext, topic: ItemTopic, count: number, perSecond: number, keys = 20) {
-  const items = makeItems(context.run, count, { keys, padding: 200 });
-  const done = (async () => {
-    const bus = await context.connect();
-    const started = monotonicMs();
-    const publishing: Promise<unknown>[] = [];
-    for (const [index, item] of items.entries()) {
-      const due = started + (index / perSecond) * 1000;
-      if (due > monotonicMs()) await pause(due - monotonicMs());
-      publishing.push(publishOne(context.ledger, context.run, bus, topic, item));
-    }
-    await Promise.all(publishing);
-  })();
-  return { items, done };
-}
-
-function effectsSoFar(context: CaseContext, topic: ItemTopic): number {
-  return context.journal.ids("effect", topic.name, group).size;
-}
-
-async function reach(context: CaseContext, topic: ItemTopic, count: number): Promise<void> {
-  const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
-  const explain = () => `missing ${missing(context, topic.name, group)}`;
-  await context.journal.until(`${count} messages handled`, limits, () => effectsSoFar(context, topic) >= count, explain);
-}
-
-/** Milliseconds from `at` to the first effect after it. */
-function recoveryAfter(context: CaseContext, topic: ItemTopic, at: number): number {
-  const next = context.journal.events
-    .filter((event) => event.event === "effect" && event.topic === topic.name && event.at > at)
-    .reduce((least, event) => Math.min(least, event.at), Infinity);
-  return Math.round(next - at);
-}
+import { idOf, makeItems } from "../payload.ts";
 
 export const faults: readonly Case[] = [
   defineCase({
@@ -286,64 +231,3 @@ export const faults: readonly Case[] = [
     },
   }),
 ];
-
-/** The member with the most started and unfinished handlers, once one has at least one. */
-async function busiest(context: CaseContext, topic: ItemTopic, members: readonly Member[]): Promise<Member> {
-  return poll(20_000, "some consumer runs a handler", async () => {
-    context.journal.catchUp();
-    const open = members.map((member) => ({ member, count: openStarts(context, topic, member.name).size }));
-    const [most] = open.sort((one, two) => two.count - one.count);
-    return most && most.count > 0 ? most.member : undefined;
-  }, 5);
-}
-
-/** Ids that this process started and did not finish. */
-function openStarts(context: CaseContext, topic: ItemTopic, name: string): Map<string, number> {
-  const open = new Map<string, number>();
-  for (const event of context.journal.events) {
-    if (event.process !== name || event.topic !== topic.name || event.id === undefined) continue;
-    if (event.event === "handler-start") open.set(event.id, event.at);
-    else if (event.event === "effect" || event.event === "handler-end") open.delete(event.id);
-  }
-  return open;
-}
-
-/** Every message that a victim was handling has a new start, within the time after which a dead holder's messages come back. */
-function assertHeldCameAgain(context: CaseContext, topic: ItemTopic, kills: readonly { at: number; name: string }[]): void {
-  const { leaseMs, recoveryMs } = context.harness.timing;
-  for (const kill of kills) {
-    for (const id of openStarts(context, topic, kill.name).keys()) {
-      const again = context.journal.events.find(
-        (event) => event.event === "handler-start" && event.id === id && event.process !== kill.name && event.at > kill.at,
-      );
-      assert.ok(again, `${id}, held by ${kill.name} when it was killed, never started again`);
-      const took = Math.round(again.at - kill.at);
-      assert.ok(took <= leaseMs + recoveryMs, `${id} came again after ${took} ms, bound ${leaseMs + recoveryMs}`);
-    }
-  }
-}
-
-/** Two handlers of one message at the same time, beyond what dead and frozen holders explain. */
-function assertNoOverlap(context: CaseContext, topic: ItemTopic, budget: number): void {
-  const running = new Map<string, string>();
-  const gone = new Set(
-    context.journal.events.flatMap((event) => (event.event === "fault" && /kill|freeze/.test(event.detail ?? "") ? [event.detail?.split(" ")[1] ?? ""] : [])),
-  );
-  const overlaps: string[] = [];
-  for (const event of context.journal.events.filter((each) => each.topic === topic.name).sort((one, two) => one.at - two.at)) {
-    const id = event.id ?? "";
-    if (event.event === "handler-start") {
-      const holder = running.get(id);
-      if (holder !== undefined && holder !== event.process && !gone.has(holder)) overlaps.push(`${id} in ${holder} and ${event.process}`);
-      running.set(id, event.process);
-    } else if (running.get(id) === event.process && (event.event === "effect" || event.event === "handler-end")) running.delete(id);
-  }
-  assert.deepEqual(overlaps, [], `budget for duplicates ${budget}`);
-}
-
-function whenAborted(signal: AbortSignal): Promise<"stopped"> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve("stopped");
-    signal.addEventListener("abort", () => resolve("stopped"), { once: true });
-  });
-}

@@ -98,9 +98,13 @@ export const hygiene: readonly Case[] = [
       await Promise.all(
         steps.map(async (step) => {
           const child = context.supervisor.start("hygiene", step, { step, topic: context.name() });
-          const exit = await within(30_000 + context.harness.timing.recoveryMs, `process "${step}" ends`, child.exited, child.output);
+          const own = () => context.journal.events.filter((event) => event.process === step);
+          const limits = { idleMs: 30_000, totalMs: 30_000 + context.harness.timing.recoveryMs };
+          const over = () => own().some((event) => event.event === "closed" || event.event === "problem");
+          await context.journal.until(`process "${step}" closes`, limits, over, child.output);
+          const exit = await within(4_000, `process "${step}" ends by itself`, child.exited, () => `${context.journal.tail()}\n${child.output()}`);
           context.journal.catchUp();
-          const events = context.journal.events.filter((event) => event.process === step);
+          const events = own();
           const problems = events.filter((event) => event.event === "problem").map((event) => event.detail);
           assert.deepEqual(problems, [], `process "${step}"`);
           const closed = events.find((event) => event.event === "closed");
@@ -144,7 +148,7 @@ export const hygiene: readonly Case[] = [
       const topic = context.topic({ groups: ["g"] });
       const bus = await context.connect();
       const closing = Promise.withResolvers<void>();
-      await subscribe(context, bus, topic, { group: "g" }, () => void bus.close().then(closing.resolve, closing.reject));
+      await subscribe(context, bus, topic, { group: "g" }, () => void closing.resolve(bus.close()));
       await publishAll(context, bus, topic, makeItems(context.run, 1));
       await within(limit, "close inside a handler", closing.promise);
       await refuses("CLOSED", "publish after that", () => bus.publish(topic, makeItems(context.run, 1)[0] ?? assert.fail()));

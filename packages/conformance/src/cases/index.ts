@@ -4,7 +4,9 @@ import { delivery } from "./delivery.ts";
 import { faults } from "./faults.ts";
 import { groups } from "./groups.ts";
 import { hygiene } from "./hygiene.ts";
+import { leases } from "./leases.ts";
 import { lifecycle } from "./lifecycle.ts";
+import { limits } from "./limits.ts";
 import { negative } from "./negative.ts";
 import { ordering } from "./ordering.ts";
 import { payload } from "./payload.ts";
@@ -17,10 +19,12 @@ export const catalogue: readonly Case[] = [
   ...lifecycle,
   ...delivery,
   ...settlement,
+  ...leases,
   ...ordering,
   ...groups,
   ...batches,
   ...payload,
+  ...limits,
   ...provisioning,
   ...retry,
   ...hygiene,

@@ -5,7 +5,7 @@ import { monotonicMs, within } from "../clock.ts";
 import { conserve, depth, effects, publishAll, publishOne, quickRetry, subscribe } from "../flow.ts";
 import { idOf, makeItems } from "../payload.ts";
 import { needs, refuses } from "./needs.ts";
-import { headerOf, untilDead } from "./payload.ts";
+import { headerOf, untilDead } from "../dead-letters.ts";
 
 /** The clock of a broker may be read in whole steps, and a timer may ring a moment early. */
 const earlyMs = 25;
@@ -56,8 +56,8 @@ export const retry: readonly Case[] = [
       });
       await publishAll(context, bus, topic, makeItems(context.run, 2));
       const dead = await untilDead(context, topic.name, "g", 2);
-      const reasons = dead.map((record) => headerOf(record.headers, "dlq-reason")).sort();
-      assert.deepEqual(reasons, ["permanent", "rejected"]);
+      const reasons = new Set(dead.map((record) => headerOf(record.headers, "dlq-reason")));
+      assert.deepEqual(reasons, new Set(["permanent", "rejected"]));
       const texts = dead.map((record) => headerOf(record.headers, "dlq-error-message") ?? "").join(" ");
       assert.match(texts, /the address does not exist/);
       assert.match(texts, /the card is blocked/);

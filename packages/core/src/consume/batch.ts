@@ -1,6 +1,6 @@
 import type { Context } from "../context.ts";
 import type { Runtime } from "../driver/index.ts";
-import { SluiceError } from "../errors.ts";
+import { isUnavailable, SluiceError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Outcome } from "../outcome.ts";
 
@@ -55,7 +55,20 @@ export class Batcher<Payload> {
     this.#cancel = undefined;
     const entries = this.#entries;
     this.#entries = [];
-    void this.#call(entries);
+    const live: Entry<Payload>[] = [];
+    for (const entry of entries) {
+      if (entry.context.signal.aborted) entry.reject(entry.context.signal.reason);
+      else live.push(entry);
+    }
+    if (live.length > 0) void this.#call(live);
+  }
+
+  /** Calls nobody any more. */
+  close(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    rejectAll(this.#entries, new SluiceError("CLOSED", "sluice: the subscription is closed"));
+    this.#entries = [];
   }
 
   async #call(entries: readonly Entry<Payload>[]): Promise<void> {
@@ -63,18 +76,22 @@ export class Batcher<Payload> {
     try {
       outcomes = await this.#handler(entries);
     } catch (error) {
-      if (entries.length === 1) return entries[0]?.reject(error);
+      // n.b. What is down for one is down for all: halves would only ask it again and again.
+      if (entries.length === 1 || isUnavailable(error)) return rejectAll(entries, error);
       const half = Math.ceil(entries.length / 2);
       await this.#call(entries.slice(0, half));
       return this.#call(entries.slice(half));
     }
     if (outcomes && outcomes.length !== entries.length) {
-      const text = `the batch handler returned ${outcomes.length} outcomes for ${entries.length} messages`;
-      for (const entry of entries) entry.reject(new SluiceError("CONFIG", `sluice: ${text}; return one per message, or nothing`));
-      return;
+      const text = `sluice: the batch handler returned ${outcomes.length} outcomes for ${entries.length} messages; return one per message, or nothing`;
+      return rejectAll(entries, new SluiceError("CONFIG", text));
     }
     for (const [index, entry] of entries.entries()) answer(entry, outcomes?.[index]);
   }
+}
+
+function rejectAll<Payload>(entries: readonly Entry<Payload>[], error: unknown): void {
+  for (const entry of entries) entry.reject(error);
 }
 
 function answer(entry: Entry<unknown>, outcome: undefined | Outcome | Error): void {

@@ -104,8 +104,11 @@ export class Consumer<Payload> implements AsyncIterableIterator<Delivered<Payloa
 
   /** The next delivery, as soon as there is one; `done` once the consumer has ended. */
   next(): Promise<IteratorResult<Delivered<Payload>, undefined>> {
-    const delivery = this.#waiting.shift();
-    if (delivery) return Promise.resolve({ done: false, value: delivery });
+    for (let delivery = this.#waiting.shift(); delivery; delivery = this.#waiting.shift()) {
+      if (!delivery.context.signal.aborted) return Promise.resolve({ done: false, value: delivery });
+      // It was lost before anybody read it.
+      delivery.defer(0, unread);
+    }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve) => this.#readers.push(resolve));
   }

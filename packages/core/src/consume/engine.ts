@@ -4,7 +4,7 @@ import type { SettledFate } from "../events.ts";
 import { Queue } from "../queue.ts";
 import type { AnyTopic } from "../topic.ts";
 import { type Counters, newCounters } from "./counters.ts";
-import type { Fate, RunResult } from "./fate.ts";
+import { type Fate, giveUp, type RunResult } from "./fate.ts";
 import { Fates } from "./fates.ts";
 import { unwanted } from "./filter.ts";
 import { Held } from "./held.ts";
@@ -48,12 +48,18 @@ export class Engine {
   readonly settler: Settler;
   readonly counters: Counters = newCounters();
   readonly #leaving = new Set<Work>();
+  /** Ran for twice their time limit: their slots were given to others. */
+  readonly #stuck = new Set<Work>();
+  /** Lost before they were admitted: the `receive` that brings them was still under way. */
+  readonly #early = new WeakSet<Delivery>();
   #blockers = 0;
   #pumping = false;
   #quiet: (() => void)[] = [];
   paused = false;
   /** Draining: nothing starts any more. */
   stopped = false;
+  /** Set while everything goes back: whether the broker is asked for it one by one. */
+  #returning: boolean | undefined;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -66,7 +72,11 @@ export class Engine {
       ended: (work, result) => this.#ended(work, result),
       unwrapped: (work, result) => this.#unwrapped(work, result),
     });
-    this.#outage = new Outage(options.runtime, (work) => this.#start(work));
+    this.#outage = new Outage(
+      options.runtime,
+      (work) => this.#probe(work),
+      () => this.pump(),
+    );
     this.#fates = new Fates(options, this.counters, {
       apply: (work, fate) => this.#apply(work, fate),
       accept: (work, fate, reason, error) => this.#accept(work, fate, reason, error),
@@ -101,12 +111,12 @@ export class Engine {
     this.#lanes.enter(work);
     work.failures = Math.max(work.failures, (delivery.deliveries ?? 1) - 1);
     const detail = `handed out ${delivery.deliveries} times, and the process died each time`;
-    this.#apply(work, { kind: "dead-letter", reason: "crash-suspect", detail, error: undefined });
+    this.#apply(work, giveUp(this.#options.settings, "crash-suspect", detail, undefined));
   }
 
   #take(delivery: Delivery, receiver: Receiver): Work | undefined {
     const topic = this.#options.topics.get(delivery.source.topic ?? "");
-    if (!topic) return undefined;
+    if (!topic || this.#early.has(delivery)) return undefined;
     const ordered = this.#options.settings.ordered && topic.ordering === "key";
     const work = new Work(delivery, receiver, topic, ordered, () => this.#options.runtime.id());
     this.held.add(work);
@@ -140,6 +150,12 @@ export class Engine {
     return this.#running.size < this.#options.settings.concurrency;
   }
 
+  /** One message tries whether the outage is over; later, when nothing may start now. */
+  #probe(work: Work): void {
+    if (this.paused || this.stopped || this.#blockers > 0) this.#outage.hold(work);
+    else this.#start(work);
+  }
+
   #start(work: Work): void {
     if (work.lost) return this.#leave(work);
     work.state = "running";
@@ -153,8 +169,7 @@ export class Engine {
     this.#running.delete(work);
     if (work.overdue) {
       this.counters.late++;
-      if (work.abandoned) this.counters.stuck--;
-      work.abandoned = false;
+      if (this.#stuck.delete(work)) this.counters.stuck--;
       this.#options.stuck(work, "late");
     }
     if (work.state !== "running") work.unwrap?.(result);
@@ -183,7 +198,7 @@ export class Engine {
     const error = timeLimit(work, this.#options.settings.timeoutMs);
     work.context?.abort(error);
     this.#options.stuck(work, "timeout");
-    if (this.#staysHere || work.state !== "running") return;
+    if (this.#staysHere || work.lost || work.state !== "running") return;
     this.#leaving.add(work);
     this.#fates.decide(work, { ok: false, error }, false, true);
   }
@@ -191,8 +206,9 @@ export class Engine {
   /** A run that ignored its signal for another time limit: its slot goes back, its lane stays closed. */
   giveUpOn(work: Work): void {
     if (!this.#running.delete(work)) return;
-    work.abandoned = true;
+    this.#stuck.add(work);
     this.counters.stuck++;
+    this.#outage.drop(work);
     this.#options.stuck(work, "stuck");
     this.#checkQuiet();
     this.pump();
@@ -206,8 +222,7 @@ export class Engine {
     if (fate.kind === "hold") {
       work.state = "pausing";
       this.#leaving.delete(work);
-      this.#outage.hold(work);
-      return;
+      return this.#goesBack ? this.#giveBackOne(work) : this.#outage.hold(work);
     }
     if (this.#outage.probed(work)) {
       for (const held of this.#outage.end()) this.#ready.push(held);
@@ -221,6 +236,7 @@ export class Engine {
   #pause(work: Work, delayMs: number): void {
     work.state = "pausing";
     this.#leaving.delete(work);
+    if (this.#goesBack) return this.#giveBackOne(work);
     work.cancelWait = this.#options.runtime.timer(delayMs, () => {
       work.cancelWait = undefined;
       work.state = "waiting";
@@ -271,23 +287,43 @@ export class Engine {
 
   /** These stopped being ours: runs are aborted and never settled; the lane of a running one opens when its run ends. */
   lose(deliveries: readonly Delivery[], reason: string): void {
+    const lost: Work[] = [];
     for (const delivery of deliveries) {
       const work = this.held.get(delivery);
-      if (!work || work.lost) continue;
-      work.lost = true;
-      this.counters.lost++;
-      this.held.remove(work);
-      work.context?.abort(
-        new SluiceError("LEASE_LOST", `sluice: message ${work.id} of topic "${work.topic.name}" went to another holder: ${reason}`),
-      );
-      if (work.state === "leaving") continue; // its move or settlement ends it
-      this.#options.settled(work, "lost", reason, undefined);
-      this.#outage.drop(work);
-      if (work.state !== "pausing") continue; // its run, its middleware or its turn in the lane ends it
-      work.cancelWait?.();
-      this.#leave(work);
+      if (!work) this.#early.add(delivery);
+      else if (!work.lost) {
+        work.lost = true;
+        this.held.remove(work);
+        lost.push(work);
+      }
     }
+    this.counters.lost += lost.length;
+    // n.b. Not before all are marked: the lane of one that leaves must not start the next that is lost as well.
+    for (const work of lost) this.#lose(work, reason);
+    this.#dropLost();
     this.#options.room();
+    this.pump();
+  }
+
+  #lose(work: Work, reason: string): void {
+    const text = `sluice: message ${work.id} of topic "${work.topic.name}" went to another holder: ${reason}`;
+    work.context?.abort(new SluiceError("LEASE_LOST", text));
+    if (work.state === "leaving") return work.cancelWait?.(); // its move or settlement ends it
+    this.#options.settled(work, "lost", reason, undefined);
+    this.#outage.drop(work);
+    if (work.state !== "pausing") return; // its run, its middleware or its turn in the lane ends it
+    work.cancelWait?.();
+    this.#leave(work);
+  }
+
+  /** It may take long until anything starts again: what is lost must not pile up meanwhile. */
+  #dropLost(): void {
+    const ours: Work[] = [];
+    for (let work = this.#ready.shift(); work; work = this.#ready.shift()) {
+      if (work.lost) this.#leave(work);
+      else ours.push(work);
+    }
+    for (const work of ours) this.#ready.push(work);
   }
 
   /**
@@ -295,18 +331,24 @@ export class Engine {
    * the broker for it now, else the receiver's `close` does it.
    */
   giveBack(release: boolean): void {
+    this.#returning = release;
     const waiting = this.held.waiting();
-    this.#ready.drain();
+    const lost = this.#ready.drain().filter((work) => work.lost);
     this.#outage.clear();
-    for (const work of waiting) {
-      work.lane = undefined;
-      this.#giveBackOne(work, release && !this.#staysHere);
-    }
-    this.#lanes.reset([...this.#running, ...this.#leaving]);
+    for (const work of [...lost, ...waiting]) work.lane = undefined;
+    for (const work of lost) this.#leave(work);
+    for (const work of waiting) this.#giveBackOne(work);
+    this.#lanes.reset([...this.#running, ...this.#stuck, ...this.#leaving]);
     this.#checkQuiet();
   }
 
-  #giveBackOne(work: Work, release: boolean): void {
+  /** Draining, and what waited went back already: what comes to wait now follows at once. */
+  get #goesBack(): boolean {
+    return this.stopped && this.#returning !== undefined;
+  }
+
+  #giveBackOne(work: Work): void {
+    const release = this.#returning === true && !this.#staysHere;
     work.cancelWait?.();
     work.next = undefined;
     if (release && work.failures > count(work.delivery.headers[wire.attempts])) {
@@ -330,7 +372,7 @@ export class Engine {
 
   /** Aborts every handler that still runs. */
   abortRunning(error: SluiceError): void {
-    for (const work of this.#running) work.context?.abort(error);
+    for (const work of [...this.#running, ...this.#stuck]) work.context?.abort(error);
   }
 
   /** Resolves when no handler runs and nothing is being moved or settled. */

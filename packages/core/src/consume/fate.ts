@@ -79,16 +79,21 @@ function staysInPlace(input: FateInput, delayMs: number): boolean {
   return input.staysHere || (!input.mustMove && delayMs <= input.policy.inPlaceMs);
 }
 
-function giveUp(input: FateInput, reason: DeadLetterReason, detail: string, error: unknown): Fate {
+/** A dead letter, or a drop where there is none. */
+export function giveUp(
+  input: Pick<FateInput, "deadLetter">,
+  reason: DeadLetterReason,
+  detail: string,
+  error: unknown,
+): Fate {
   if (!input.deadLetter) return { kind: "drop", reason: `${reason}: ${detail}`, error };
   return { kind: "dead-letter", reason, detail, error };
 }
 
 /** A thrown value in one line; also for what is no Error. */
 export function describe(error: unknown): string {
-  if (error instanceof Error) return error.message || error.name;
   try {
-    return String(error);
+    return String(error instanceof Error ? error.message || error.name : error);
   } catch {
     return "a value that cannot be shown";
   }

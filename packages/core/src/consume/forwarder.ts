@@ -1,10 +1,9 @@
 import { bytes } from "../codec.ts";
 import type { Context } from "../context.ts";
-import type { SendItem } from "../driver/index.ts";
+import type { Delivery, Destination } from "../driver/index.ts";
 import { type ErrorCode, SluiceError, UnavailableError } from "../errors.ts";
 import { topic } from "../topic.ts";
 import { HandlerContext } from "./handler-context.ts";
-import type { SendCopy } from "./mover.ts";
 import { assemble, type BusParts } from "./open.ts";
 import type { Settings } from "./settings.ts";
 import type { Subscription } from "./subscription.ts";
@@ -14,6 +13,9 @@ const waiting = { ...topic("delayed", { codec: bytes() }), name: "" };
 
 /** Codes that say something about the broker, not about one destination. */
 const away = new Set<ErrorCode>(["UNAVAILABLE", "TIMEOUT", "CLOSED"]);
+
+/** What cannot be sent on waits so long in its waiting place before it is tried again. */
+const againMs = 60_000;
 
 const settings: Settings = {
   name: "forwarder",
@@ -40,36 +42,32 @@ const settings: Settings = {
  * For drivers whose delays are waiting places: reads what is due, sends it on, accepts it. Every bus that uses delays runs one;
  * together they share the work, so delayed messages go on as long as one of them lives, and wait while none does.
  */
-export async function openForwarder(bus: BusParts): Promise<Subscription> {
-  const forwarder = assemble(bus, {
+export function makeForwarder(bus: BusParts): Subscription {
+  return assemble(bus, {
     topics: [waiting],
     settings,
     sources: [{ delayed: true }],
     middleware: { delivery: [], attempt: [] },
-    run: (_payload, context) => forward(bus.sendCopy, context),
+    run: (_payload, context) => forward(bus, context),
     decode: () => undefined,
   });
-  await forwarder.start();
-  return forwarder;
 }
 
-function forward(send: SendCopy, context: Context): Promise<void> {
+async function forward(bus: BusParts, context: Context): Promise<void> {
   if (!(context instanceof HandlerContext)) throw new TypeError("the forwarder runs inside the engine");
   const { delivery } = context;
   const { forward: next } = delivery;
   if (!next) throw new SluiceError("UNKNOWN", `sluice: a delayed record ${delivery.id} has no destination`);
-  const { id = "", key, body, headers, time = 0 } = delivery;
-  const item: SendItem = {
-    to: next.to,
-    from: delivery,
-    notBefore: next.notBefore,
-    record: { id, dedupId: `${id}/${next.notBefore}/${delivery.shard}`, key, body, headers, time },
-  };
-  return new Promise((resolve, reject) => {
-    send(item, (error) => {
-      if (!error) resolve();
-      // A destination that is gone must not hold up the others: it is tried again on its own.
-      else reject(away.has(error.code) ? new UnavailableError(error.message, { cause: error }) : error);
-    });
-  });
+  const error = await send(bus, delivery, next.to, next.notBefore);
+  if (!error) return;
+  if (away.has(error.code)) throw new UnavailableError(error.message, { cause: error });
+  // n.b. A destination that is gone must not hold up the others: held here, a window full of its messages would.
+  const refused = await send(bus, delivery, next.to, bus.runtime.wallMs() + againMs);
+  if (refused) throw refused;
+}
+
+function send(bus: BusParts, delivery: Delivery, to: Destination, notBefore: number): Promise<SluiceError | undefined> {
+  const { id = "", key, body, headers, time = 0, shard } = delivery;
+  const record = { id, dedupId: `${id}/${notBefore}/${shard}`, key, body, headers, time };
+  return new Promise((resolve) => bus.sendCopy({ to, from: delivery, notBefore, record }, resolve));
 }

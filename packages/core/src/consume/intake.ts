@@ -1,27 +1,38 @@
-import { aborted } from "../abort.ts";
+import { untilAborted } from "../abort.ts";
 import { Backoff } from "../backoff.ts";
 import { type Delivery, DriverError, type Limits, type Receiver, type Runtime, sleep } from "../driver/index.ts";
+import { SluiceError } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { Quarantine } from "./quarantine.ts";
+
+export interface Opened {
+  readonly receiver: Receiver;
+  readonly limits: Limits;
+  readonly quarantine: Quarantine;
+}
 
 export interface IntakeOptions {
   readonly runtime: Runtime;
   readonly engine: Engine;
   readonly window: number;
   readonly windowBytes: number;
-  /** Opens a live receiver; the topology is there when it does. Its losses go to the engine. */
-  open(window: number): Promise<{ readonly receiver: Receiver; readonly limits: Limits; readonly quarantine: Quarantine }>;
-  state(state: IntakeState, error: DriverError | undefined): void;
+  /** Opens a live receiver; the topology is there when it does. Its losses go to the engine. The signal ends the waiting. */
+  open(window: number, signal: AbortSignal): Promise<Opened>;
+  state(state: IntakeState, error: unknown): void;
 }
 
-export type IntakeState = "opening" | "live" | "reconnecting" | "quarantine" | "stopped" | "ended";
+export type IntakeState = "opening" | "live" | "reconnecting" | "quarantine";
 
 /** Why a receiver's session ended. */
 type End = "closed" | "quarantine" | "calm" | "stop" | "finished";
 
 /** How long a first opening is tried while the broker does not answer. */
 const openForMs = 30_000;
+/** How long closing a broken receiver may take before another one is opened. */
+const closeForMs = 5000;
+/** So long without a message, and a quarantine is over. */
+const calmMs = 10_000;
 
 /**
  * Keeps one receiver open and pulls from it while there is room. A receiver that fails is finished: what it held is lost to us,
@@ -57,10 +68,11 @@ export class Intake {
         await this.#open(this.#options.window);
         break;
       } catch (error) {
+        if (this.#stopping.signal.aborted) throw closing();
         const final = !(error instanceof DriverError && error.retryable);
         if (final || this.#options.runtime.monotonicMs() - began > openForMs) throw error;
         await sleep(this.#options.runtime, this.#backoff.next(), this.#stopping.signal);
-        if (this.#stopping.signal.aborted) throw error;
+        if (this.#stopping.signal.aborted) throw closing();
       }
     }
     this.#supervision = this.#supervise();
@@ -68,7 +80,11 @@ export class Intake {
 
   async #open(window: number): Promise<void> {
     this.#options.state("opening", undefined);
-    const { receiver, limits, quarantine } = await this.#options.open(window);
+    const { receiver, limits, quarantine } = await this.#options.open(window, this.#stopping.signal);
+    if (this.#stopping.signal.aborted) {
+      await quietly(receiver.close(this.#stopping.signal));
+      throw closing();
+    }
     this.#receiver = receiver;
     this.#limits = limits;
     this.#quarantine ??= quarantine;
@@ -101,7 +117,8 @@ export class Intake {
     try {
       await this.#open(this.#quarantine?.on ? 1 : this.#options.window);
     } catch (error) {
-      this.#options.state("reconnecting", error instanceof DriverError ? error : undefined);
+      if (this.#stopping.signal.aborted) return;
+      this.#options.state("reconnecting", error);
       await sleep(this.#options.runtime, this.#backoff.next(), this.#stopping.signal);
     }
   }
@@ -115,14 +132,32 @@ export class Intake {
     });
     const loops = Array.from({ length: this.#limits?.receivesInFlight ?? 1 }, () => this.#pull(receiver, session.signal));
     if (this.#stopping.signal.aborted) this.#end?.("stop");
+    const cancel = this.#quarantine?.on ? this.#untilCalm() : undefined;
     const why = await asked;
+    cancel?.();
     session.abort();
     this.wake();
     await Promise.all(loops);
     return why;
   }
 
+  /** Ends a quarantine in which nothing happens any more. */
+  #untilCalm(): () => void {
+    const { runtime, engine } = this.#options;
+    let received = engine.counters.received;
+    let cancel = () => {};
+    const look = () => {
+      if (engine.held.size === 0 && received === engine.counters.received) return this.#end?.("calm");
+      received = engine.counters.received;
+      schedule();
+    };
+    const schedule = () => (cancel = runtime.timer(calmMs, look, { background: true }));
+    schedule();
+    return () => cancel();
+  }
+
   async #pull(receiver: Receiver, signal: AbortSignal): Promise<void> {
+    const { engine } = this.#options;
     while (!signal.aborted) {
       const room = this.#room();
       if (room <= 0) {
@@ -136,8 +171,8 @@ export class Intake {
         this.#end?.("closed");
         return;
       }
-      // n.b. What an aborted call brought is not handed on: it is unsettled, and goes back when the receiver closes.
-      if (signal.aborted) return;
+      // n.b. What an aborted call brought goes back when the receiver closes; from a drain at once, with all that waits.
+      if (signal.aborted) return engine.stopped && deliveries ? engine.admit(deliveries, receiver) : undefined;
       if (deliveries === undefined) return this.#end?.("finished");
       this.#admit(deliveries, receiver);
     }
@@ -162,7 +197,10 @@ export class Intake {
     }
     for (const delivery of deliveries) {
       if (quarantine.guilty(delivery)) engine.convict(delivery, receiver);
-      else engine.admit([delivery], receiver);
+      else {
+        quarantine.runs(delivery);
+        engine.admit([delivery], receiver);
+      }
     }
     if (quarantine.over(deliveries[0])) this.#end?.("calm");
   }
@@ -177,25 +215,42 @@ export class Intake {
   async #closed(receiver: Receiver): Promise<void> {
     this.#forget(receiver);
     const error = await Promise.race([receiver.closed, Promise.resolve(undefined)]);
-    await quietly(receiver.close(this.#stopping.signal));
     this.#options.state("reconnecting", error);
+    await this.#closeBroken(receiver);
     await sleep(this.#options.runtime, this.#backoff.next(), this.#stopping.signal);
+  }
+
+  async #closeBroken(receiver: Receiver): Promise<void> {
+    const limit = new AbortController();
+    const cancel = this.#options.runtime.timer(closeForMs, () => limit.abort());
+    await untilAborted(limit.signal, quietly(receiver.close(limit.signal)));
+    cancel();
   }
 
   /** Gives everything back in order, to open a receiver with another window. */
   async #handBack(receiver: Receiver, suspicious: boolean): Promise<void> {
     if (suspicious) this.#quarantine?.enter();
     else this.#quarantine?.leave();
-    await this.release(receiver, this.#stopping.signal, false);
+    await this.#quiesce(receiver, this.#stopping.signal, false);
+    // A drain that began meanwhile goes on from here, and lets what still runs finish.
+    if (!this.#stopping.signal.aborted) await this.#finish(receiver, this.#stopping.signal);
   }
 
   /** Stop the intake → give back what waits → let what runs finish → settle → close. */
   async release(receiver: Receiver, signal: AbortSignal, moveOn: boolean): Promise<void> {
+    await this.#quiesce(receiver, signal, moveOn);
+    await this.#finish(receiver, signal);
+  }
+
+  async #quiesce(receiver: Receiver, signal: AbortSignal, moveOn: boolean): Promise<void> {
     const { engine } = this.#options;
-    await quietly(receiver.stop(signal));
+    await untilAborted(signal, quietly(receiver.stop(signal)), receiver.closed);
     engine.giveBack(moveOn);
-    await Promise.race([engine.quiet(), aborted(signal), receiver.closed]);
-    await engine.settler.idle();
+    await untilAborted(signal, engine.quiet(), receiver.closed);
+  }
+
+  async #finish(receiver: Receiver, signal: AbortSignal): Promise<void> {
+    await untilAborted(signal, this.#options.engine.settler.idle(), receiver.closed);
     await quietly(receiver.flush(signal));
     await quietly(receiver.close(signal));
     this.#forget(receiver);
@@ -215,17 +270,12 @@ export class Intake {
   async stop(signal: AbortSignal): Promise<void> {
     this.#stopping.abort();
     this.#end?.("stop");
-    let late = false;
-    await Promise.race([this.#supervision, aborted(signal).then(() => (late = true))]);
-    // A receiver that opens after everybody stopped waiting for it is closed at once.
-    if (late) void this.#supervision?.then(() => this.#receiver && this.release(this.#receiver, signal, false));
-    this.#options.state("stopped", undefined);
+    if (this.#supervision) await untilAborted(signal, this.#supervision);
   }
+}
 
-  /** Resolves when a finite source has ended, or the intake was stopped. */
-  async ended(): Promise<void> {
-    await this.#supervision;
-  }
+function closing(): SluiceError {
+  return new SluiceError("CLOSED", "sluice: the subscription was closed while it was being opened");
 }
 
 /** Closing what may already be broken: its failure changes nothing. */

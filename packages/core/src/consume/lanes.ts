@@ -20,7 +20,8 @@ export class Lanes {
     const { next, lane } = work;
     work.next = undefined;
     work.lane = undefined;
-    if (next === undefined) this.#last.delete(lane);
+    // n.b. One that never entered (nobody wants it) must not open the lane of the others.
+    if (next === undefined && this.#last.get(lane) === work) this.#last.delete(lane);
     return next;
   }
 

@@ -28,13 +28,14 @@ export class LeaseKeeper {
 
   async #renew(leaseMs: number): Promise<void> {
     const deliveries = this.#held();
+    // The next one does not wait for the answer to this one: a call that hangs would cost all leases.
+    this.#schedule(leaseMs);
     try {
       const lost = deliveries.length > 0 ? await this.#receiver.extend?.(deliveries, leaseMs) : undefined;
       if (lost && lost.length > 0 && !this.#stopped) this.#lost(lost);
     } catch {
       // A receiver that fails says so through `closed`; a single failed renewal has two more thirds to succeed.
     }
-    if (!this.#stopped) this.#schedule(leaseMs);
   }
 
   stop(): void {

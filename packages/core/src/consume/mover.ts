@@ -42,9 +42,18 @@ export class Mover {
       if (work.lost) return finish("lost");
       this.#store(work, item, (state, error) => {
         if (state !== "failed") return finish(state);
+        if (work.lost) return finish("lost");
         if (!blocked) this.#options.blocked(true, error);
         blocked = true;
-        this.#options.runtime.timer(backoff.next(), attempt);
+        const cancel = this.#options.runtime.timer(backoff.next(), () => {
+          work.cancelWait = undefined;
+          attempt();
+        });
+        work.cancelWait = () => {
+          work.cancelWait = undefined;
+          cancel();
+          finish("lost");
+        };
       });
     };
     const finish = (state: "accepted" | "stored" | "lost") => {

@@ -6,8 +6,6 @@ import {
   type Driver,
   DriverError,
   type GroupSource,
-  type Limits,
-  type Receiver,
   type Runtime,
   type Source,
 } from "../driver/index.ts";
@@ -20,7 +18,7 @@ import type { AnyTopic } from "../topic.ts";
 import { decode } from "./decode.ts";
 import { Engine } from "./engine.ts";
 import type { ContextHost } from "./handler-context.ts";
-import { Intake } from "./intake.ts";
+import { Intake, type Opened } from "./intake.ts";
 import { Mover, type SendCopy } from "./mover.ts";
 import type { SubscribeOptions } from "./options.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -72,9 +70,11 @@ export async function openSubscription(
     decode: (work) => decode(work.topic, work.delivery),
   });
   bus.opened(subscription);
+  const drain = () => void subscription.drain();
+  options.signal?.addEventListener("abort", drain, { once: true });
+  void subscription.closed.then(() => options.signal?.removeEventListener("abort", drain));
   await subscription.start();
-  options.signal?.addEventListener("abort", () => void subscription.drain(), { once: true });
-  if (options.signal?.aborted) void subscription.drain();
+  if (options.signal?.aborted) drain();
   return subscription;
 }
 
@@ -134,7 +134,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     engine,
     window: settings.window,
     windowBytes: settings.windowBytes,
-    open: (window) => openReceiver(bus, sources, settings, engine, window),
+    open: (window, signal) => openReceiver(bus, sources, settings, engine, window, signal),
     state: (state, error) => {
       subscription.report(state, error);
       events.state.publish({ system: driver.system, what: "subscription", name: settings.name, state, error });
@@ -209,8 +209,9 @@ async function openReceiver(
   settings: Settings,
   engine: Engine,
   window: number,
-): Promise<{ receiver: Receiver; limits: Limits; quarantine: Quarantine }> {
-  const connection = await bus.keeper.connection();
+  signal: AbortSignal,
+): Promise<Opened> {
+  const connection = await bus.keeper.connection(signal);
   const topics = sources.flatMap((source) => source.topic ?? []);
   if (topics.length > 0) await bus.keeper.provision(connection, topics);
   try {

@@ -10,14 +10,17 @@ import type { Work } from "./work.ts";
 export class Outage {
   readonly #runtime: Runtime;
   readonly #probe: (work: Work) => void;
+  readonly #over: () => void;
   readonly #backoff: Backoff;
   #held = new Queue<Work>();
   #probing: Work | undefined;
   #cancel: (() => void) | undefined;
 
-  constructor(runtime: Runtime, probe: (work: Work) => void) {
+  /** `over`: everything held was lost, so nothing is left to try. */
+  constructor(runtime: Runtime, probe: (work: Work) => void, over: () => void) {
     this.#runtime = runtime;
     this.#probe = probe;
+    this.#over = over;
     this.#backoff = new Backoff(runtime, 500, 30_000);
   }
 
@@ -38,6 +41,7 @@ export class Outage {
       while (work?.lost) work = this.#held.shift();
       this.#probing = work;
       if (work) this.#probe(work);
+      else this.#over();
     });
   }
 

@@ -15,6 +15,8 @@ export class Quarantine {
   readonly #counted: boolean;
   readonly #convictAt: number;
   #calm = 0;
+  /** Suspects that ran alone in this process, which lives: what came back to it was lost, by lease or connection. */
+  readonly #survived = new Set<string>();
   /** The receiver has a window of one. */
   on = false;
 
@@ -31,7 +33,13 @@ export class Quarantine {
 
   /** Only while `on`: this one was alone when its process died. */
   guilty(delivery: Delivery): boolean {
+    if (delivery.id !== undefined && this.#survived.has(delivery.id)) return false;
     return (delivery.deliveries ?? 1) >= this.#convictAt;
+  }
+
+  /** Only while `on`: this one runs now, alone. */
+  runs(delivery: Delivery): void {
+    if (delivery.id !== undefined && this.suspects([delivery])) this.#survived.add(delivery.id);
   }
 
   /** Only while `on`: whether it may end, now that this one was taken. `undefined`: nothing is waiting. */
@@ -48,5 +56,6 @@ export class Quarantine {
 
   leave(): void {
     this.on = false;
+    this.#survived.clear();
   }
 }

@@ -1,4 +1,5 @@
 import type { Context } from "../context.ts";
+import { SluiceError } from "../errors.ts";
 import type { Outcome } from "../outcome.ts";
 import type { RunResult } from "./fate.ts";
 import { type ContextHost, HandlerContext } from "./handler-context.ts";
@@ -38,6 +39,8 @@ export class Runner {
   #wrap(work: Work, context: HandlerContext, delivery: NonNullable<RunnerOptions["delivery"]>): void {
     const next = () =>
       new Promise<void | Outcome>((resolve, reject) => {
+        // The message left while the middleware waited: its handler must not start any more.
+        if (work.state !== "running" || work.lost || work.overdue) return reject(tooLate(work, context));
         work.unwrap = (result) => (result.ok ? resolve(result.value as void | Outcome) : reject(result.error));
         this.#attempt(work, context);
       });
@@ -60,9 +63,18 @@ export class Runner {
     } catch (error) {
       return end({ ok: false, error });
     }
-    if (payload instanceof Promise) invoke(() => payload.then((late: unknown) => run(late, context)), end);
+    const late = (decoded: unknown) => {
+      if (work.lost || work.overdue) throw tooLate(work, context);
+      return run(decoded, context);
+    };
+    if (payload instanceof Promise) invoke(() => payload.then(late), end);
     else invoke(() => run(payload, context), end);
   }
+}
+
+function tooLate(work: Work, context: HandlerContext): unknown {
+  if (context.signal.aborted) return context.signal.reason;
+  return new SluiceError("LEASE_LOST", `sluice: message ${work.id} of topic "${work.topic.name}" has left; next() came too late`);
 }
 
 /** An outcome that was made and not returned fails the run. */
@@ -76,10 +88,12 @@ function invoke(call: () => unknown, end: (result: RunResult) => void): void {
   let returned: unknown;
   try {
     returned = call();
+    // n.b. A foreign thenable may throw, or answer twice: a promise of our own does neither.
+    if (isThenable(returned)) returned = Promise.resolve(returned);
   } catch (error) {
     return end({ ok: false, error });
   }
-  if (isThenable(returned)) {
+  if (returned instanceof Promise) {
     returned.then(
       (value) => end({ ok: true, value }),
       (error: unknown) => end({ ok: false, error }),

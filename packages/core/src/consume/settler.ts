@@ -48,8 +48,12 @@ export class Settler {
       const entries = this.#take();
       const first = entries[0];
       if (!first) break;
-      const results = await settle(first.work.receiver, entries);
-      for (const [index, entry] of entries.entries()) entry.answered(results[index] ?? "lost");
+      // What was lost since it was decided is never settled by us.
+      const ours = entries.filter((entry) => !entry.work.lost);
+      for (const entry of entries) if (entry.work.lost) entry.answered("lost");
+      if (ours.length === 0) continue;
+      const results = await settle(first.work.receiver, ours);
+      for (const [index, entry] of ours.entries()) entry.answered(results[index] ?? "lost");
     }
     this.#busy = false;
     const waiting = this.#idle;

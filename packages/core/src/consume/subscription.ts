@@ -1,3 +1,4 @@
+import { untilAborted } from "../abort.ts";
 import type { ConnectionKeeper } from "../connection-keeper.ts";
 import { fromDriver } from "../driver-failure.ts";
 import type { Backlog, Driver, Runtime, Source } from "../driver/index.ts";
@@ -61,6 +62,7 @@ export class Subscription {
   #state: IntakeState = "opening";
   #error: SluiceError | undefined;
   #draining: Promise<void> | undefined;
+  #ended = false;
   readonly #end = new AbortController();
   #finish!: (error: SluiceError | undefined) => void;
   /** Resolves when the subscription has ended: with the reason, or `undefined` after `drain` or `close`. Never rejects. */
@@ -81,7 +83,6 @@ export class Subscription {
       await this.close();
       throw fromDriver(error);
     }
-    void this.#parts.intake.ended().then(() => this.#parts.engine.quiet());
   }
 
   /** An ordered retry never leaves its lane, so its waits must fit into the time for which the broker lets us hold a message. */
@@ -148,8 +149,12 @@ export class Subscription {
     await intake.stop(end.signal);
     const { receiver } = intake;
     if (receiver) await intake.release(receiver, end.signal, this.#parts.canRelease);
+    else engine.giveBack(false);
+    // Without a receiver, or when it failed meanwhile: handlers whose messages are lost get their time to stop, too.
+    await untilAborted(end.signal, engine.quiet());
     for (const cancel of cancels) cancel();
     limits.stop();
+    this.#ended = true;
     this.#parts.closed();
     this.#finish(undefined);
   }
@@ -175,7 +180,7 @@ export class Subscription {
     return {
       topics: topics.map((topic) => topic.name),
       name: settings.name,
-      state: this.#draining ? (this.#state === "stopped" ? "closed" : "draining") : live,
+      state: this.#ended ? "closed" : this.#draining ? "draining" : live,
       held: engine.held.size,
       running: engine.running.size,
       counters: { ...engine.counters },

@@ -26,11 +26,9 @@ export class Work {
   lost = false;
   /** Its time limit passed while it ran. */
   overdue = false;
-  /** It ran for twice its time limit: its slot was given to others. */
-  abandoned = false;
   startedMs = 0;
   context: HandlerContext | undefined = undefined;
-  /** Ends the wait between two runs. */
+  /** Ends the wait between two runs, or between two tries to store its copy. */
   cancelWait: (() => void) | undefined = undefined;
   /** Set while delivery middleware is around it: takes the result of the last run here. */
   unwrap: ((result: RunResult) => void) | undefined = undefined;

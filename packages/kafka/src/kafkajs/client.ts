@@ -2,13 +2,13 @@ import type { Runtime } from "@sluice/core/driver";
 import type { Kafka } from "kafkajs";
 import type { KafkaClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
+import { within } from "../waiting.ts";
 import { adminClient } from "./admin.ts";
 import { clusterOf } from "./cluster.ts";
 import { createConsumer } from "./consumer.ts";
 import { createEngine } from "./engine.ts";
 import { openProducer } from "./producer.ts";
 import { serverOf } from "./server.ts";
-import { within } from "./within.ts";
 
 export type KafkaJsClient = Kafka;
 

@@ -2,9 +2,9 @@ import type { Consumer, EachBatchPayload } from "kafkajs";
 import { DriverError, type Runtime } from "@sluice/core/driver";
 import type { CommitPosition, ConsumerClient, ConsumerEvents, ConsumerSettings } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
+import { within } from "../waiting.ts";
 import { sluiceAssigner } from "./assigner.ts";
 import { backOff, createEngine } from "./engine.ts";
-import { within } from "./within.ts";
 
 const outOfRangeLog = "Offset out of range, resetting to default offset";
 

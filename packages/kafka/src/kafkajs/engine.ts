@@ -2,7 +2,7 @@ import { Kafka, type KafkaConfig as KafkaJsConfig, type LogEntry, logLevel } fro
 import { type Socket, connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { KafkaConfig, KafkaSasl } from "../options.ts";
-import { stopIdleSpin } from "./quiet.ts";
+import { repair } from "./repair.ts";
 
 /** One `Kafka` object: kafkajs caches committed offsets on it, so consumers must not share one. */
 export interface Engine {
@@ -58,7 +58,7 @@ export function createEngine(
       return socket;
     },
   });
-  stopIdleSpin(kafka);
+  repair(kafka);
   return {
     kafka,
     get requestsWritten() {

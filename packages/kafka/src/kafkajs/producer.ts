@@ -1,8 +1,8 @@
 import type { Runtime } from "@sluice/core/driver";
 import type { ProducerClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
+import { within } from "../waiting.ts";
 import { backOff, createEngine } from "./engine.ts";
-import { within } from "./within.ts";
 
 /** Retries keep the producer's id and sequence, so they cannot double; our signal ends them, not a count. */
 const untilDisposed = { ...backOff, retries: 1_000_000 };
