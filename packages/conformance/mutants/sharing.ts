@@ -2,6 +2,8 @@
 import type { Source } from "@sluice/core/driver";
 import { eachDelivery, type Mutant, tracking } from "./mutant.ts";
 
+const live = (): AbortSignal => new AbortController().signal;
+
 function groupOf(source: Source | undefined): { readonly topic: string; readonly group: string } | undefined {
   return source && "group" in source && !source.deadLetter ? { topic: source.topic, group: source.group } : undefined;
 }

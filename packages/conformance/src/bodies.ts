@@ -16,7 +16,7 @@ export interface Collector {
   readonly topic: Topic;
   /** By message id. */
   readonly seen: Map<string, Seen>;
-  arrived(id: string): Promise<void>;
+  readonly arrived: (id: string) => Promise<void>;
 }
 
 /** A topic of raw bytes whose single subscription collects what comes. */

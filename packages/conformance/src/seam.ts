@@ -14,7 +14,7 @@ import {
   type SendItem,
   type SendResult,
 } from "@sluice/core/driver";
-import { monotonicMs } from "./clock.ts";
+import { monotonicMs, pause } from "./clock.ts";
 import type { CaseContext } from "./context.ts";
 
 const encoder = new TextEncoder();
@@ -119,6 +119,7 @@ export async function take(receiver: Receiver, count: number, ms: number): Promi
     if (left <= 0) break;
     const more = await receiver.receive(count - taken.length, AbortSignal.timeout(Math.ceil(left)));
     if (more === undefined) break;
+    if (more.length === 0) await pause(1); // An empty poll may end at once: this loop must not starve what it waits for.
     taken.push(...more);
   }
   return taken;

@@ -24,7 +24,7 @@ export interface Child {
   readonly name: string;
   readonly pid: number;
   /** Everything the child wrote to stdout and stderr. */
-  output(): string;
+  readonly output: () => string;
   readonly exited: Promise<Exit>;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<Exit>;

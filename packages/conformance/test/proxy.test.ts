@@ -86,6 +86,7 @@ describe("the fault proxy", () => {
     const closed = new Promise((resolve) => socket.once("close", resolve));
     proxy.reset();
     await closed;
+    assert.equal(socket.destroyed, true);
   });
 
   test("refuses new connections and takes them again on the same port", async () => {

@@ -13,10 +13,7 @@ export interface TopicOptions<Input, Output> {
   readonly ordering?: "key" | "none";
   /** Parallelism on the broker: partitions, ordered queues or streams. A power of two. Fixed once created. @default 8 */
   readonly shards?: number;
-  /**
-   * Groups that belong to the topic from its beginning, so that a producer that starts first loses nothing. On a broker that retains
-   * messages (Kafka) such a group begins with the earliest one. @default []
-   */
+  /** Groups that begin when the topic is first used, by whoever uses it: a producer that starts first loses nothing. @default [] */
   readonly groups?: readonly string[];
   /** What publishing does when nobody keeps the message. @default 'error' */
   readonly unrouted?: "error" | "allow";

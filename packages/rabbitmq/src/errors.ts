@@ -50,7 +50,12 @@ const systemCodes: Readonly<Record<string, readonly [DriverErrorCode, retryable:
 const texts: readonly (readonly [pattern: RegExp, code: DriverErrorCode, retryable: boolean])[] = [
   [/Handshake terminated by server.*\b403\b/s, "UNAUTHORIZED", false],
   [/SASL mechanism/, "UNAUTHORIZED", false],
+  // amqplib drops the broker's text here: no such vhost, no access to it, or too many connections.
+  [/Expected ConnectionOpenOk/, "NOT_FOUND", false],
+  [/exceeds maxFrameSize|Frame on channel != 0 during handshake|Invalid frame/, "CONFIG", false],
   [/vhost .*not found/s, "NOT_FOUND", false],
+  // 404 and 541 also mean: a quorum queue without a majority, or whose node is just starting.
+  [/due to timeout|home node|is stopped|not available|failed to perform operation/, "UNAVAILABLE", true],
   [/limit .*is reached|connection limit|is down/s, "UNAVAILABLE", true],
   [/access to vhost/, "FORBIDDEN", false],
   [/delivery acknowledgement.*timed out/s, "LOST", true],
@@ -83,8 +88,9 @@ export function translate(error: unknown, doing: string): DriverError {
   if (error instanceof DriverError) return error;
   const native = toNative(error);
   const [code, retryable] = classify(native);
-  const todo = advice[code];
-  return new DriverError(code, `rabbitmq: ${doing}: ${native.message}${todo ? `; ${todo}` : ""}`, {
+  const vhost = native.message.startsWith("Expected ConnectionOpenOk");
+  const todo = vhost ? "check that the vhost exists, and the user's right and connection limit there" : advice[code];
+  return new DriverError(code, `rabbitmq: ${doing}: ${native.message.trim()}${todo ? `; ${todo}` : ""}`, {
     retryable,
     cause: error,
   });

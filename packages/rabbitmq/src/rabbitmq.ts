@@ -66,7 +66,7 @@ async function firstThatAnswers(
   let last: unknown;
   for (let index = 0; index < endpoints.length; index++) {
     const endpoint = endpoints[(first + index) % endpoints.length];
-    const ms = Math.max(500, (untilMs - runtime.monotonicMs()) / (endpoints.length - index) / 2);
+    const ms = Math.round(Math.max(500, (untilMs - runtime.monotonicMs()) / (endpoints.length - index) / 2));
     if (!endpoint) continue;
     let consume: Link | undefined;
     try {

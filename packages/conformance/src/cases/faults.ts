@@ -43,9 +43,9 @@ export const faults: readonly Case[] = [
       for (const share of [0.25, 0.5, 0.75]) {
         await reach(context, topic, Math.floor(count * share));
         const victim = await busiest(context, topic, members);
-        await victim.kill();
-        context.ledger.write("fault", { detail: `killed ${victim.name}` });
+        context.ledger.write("fault", { detail: `kills ${victim.name}` });
         kills.push({ at: monotonicMs(), name: victim.name });
+        await victim.kill();
         members.splice(members.indexOf(victim), 1);
         await pause(500);
         members.push(startConsumer(context, plan));

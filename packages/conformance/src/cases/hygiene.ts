@@ -148,7 +148,7 @@ export const hygiene: readonly Case[] = [
       const topic = context.topic({ groups: ["g"] });
       const bus = await context.connect();
       const closing = Promise.withResolvers<void>();
-      await subscribe(context, bus, topic, { group: "g" }, () => void closing.resolve(bus.close()));
+      await subscribe(context, bus, topic, { group: "g" }, () => closing.resolve(bus.close()));
       await publishAll(context, bus, topic, makeItems(context.run, 1));
       await within(limit, "close inside a handler", closing.promise);
       await refuses("CLOSED", "publish after that", () => bus.publish(topic, makeItems(context.run, 1)[0] ?? assert.fail()));

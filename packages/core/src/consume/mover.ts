@@ -38,29 +38,27 @@ export class Mover {
     const item = this.#copy(work, to, headers, notBefore);
     const backoff = new Backoff(this.#options.runtime, 200, 30_000);
     let blocked = false;
-    const attempt = () => {
-      if (work.lost) return finish("lost");
-      this.#store(work, item, (state, error) => {
-        if (state !== "failed") return finish(state);
-        if (work.lost) return finish("lost");
-        if (!blocked) this.#options.blocked(true, error);
-        blocked = true;
-        const cancel = this.#options.runtime.timer(backoff.next(), () => {
-          work.cancelWait = undefined;
-          attempt();
-        });
-        work.cancelWait = () => {
-          work.cancelWait = undefined;
-          cancel();
-          finish("lost");
-        };
-      });
-    };
+    let ended = false;
+    let cancel: (() => void) | undefined;
     const finish = (state: "accepted" | "stored" | "lost") => {
+      if (ended) return;
+      ended = true;
+      cancel?.();
+      work.cancelWait = undefined;
       if (blocked) this.#options.blocked(false, undefined);
       then(state);
     };
-    attempt();
+    const attempt = () => {
+      this.#store(work, item, (state, error) => {
+        if (state !== "failed" || ended) return finish(state === "failed" ? "lost" : state);
+        if (!blocked) this.#options.blocked(true, error);
+        blocked = true;
+        cancel = this.#options.runtime.timer(backoff.next(), attempt);
+      });
+    };
+    work.cancelWait = () => finish("lost");
+    if (work.lost) finish("lost");
+    else attempt();
   }
 
   #copy(work: Work, to: Destination, headers: Headers, notBefore: number | undefined): SendItem {

@@ -23,7 +23,7 @@ import { Mover, type SendCopy } from "./mover.ts";
 import type { SubscribeOptions } from "./options.ts";
 import { Quarantine } from "./quarantine.ts";
 import type { Run } from "./runner.ts";
-import { type Settings, settingsOf, startOf } from "./settings.ts";
+import { type Settings, settingsOf } from "./settings.ts";
 import { Subscription } from "./subscription.ts";
 import { TimeLimits } from "./time-limits.ts";
 import type { Work } from "./work.ts";
@@ -78,12 +78,11 @@ export async function openSubscription(
   return subscription;
 }
 
-function declare({ declarations, driver }: BusParts, topics: readonly AnyTopic[], settings: Settings): void {
+function declare({ declarations }: BusParts, topics: readonly AnyTopic[], settings: Settings): void {
   for (const topic of topics) {
     declarations.addTopic(topic);
     if (settings.broadcast) continue;
-    const { name, deadLetter } = settings;
-    const start = startOf(topic, name, settings.start, driver.capabilities);
+    const { name, start, deadLetter } = settings;
     declarations.addGroup(topic, { name, start, retry: true, deadLetter });
   }
 }
@@ -94,8 +93,7 @@ function sourcesOf(bus: BusParts, topics: readonly AnyTopic[], settings: Setting
   const instance = bus.runtime.id();
   return topics.map((topic): Source => {
     if (settings.broadcast) return { topic: topic.name, broadcast: settings.name, instance, ...filter };
-    const start = startOf(topic, settings.name, settings.start, bus.driver.capabilities);
-    return { topic: topic.name, group: settings.name, start, ...filter } satisfies GroupSource;
+    return { topic: topic.name, group: settings.name, start: settings.start, ...filter } satisfies GroupSource;
   });
 }
 

@@ -40,7 +40,7 @@ interface BaseSubscribeOptions {
 export interface GroupOptions extends BaseSubscribeOptions {
   readonly group: string;
   readonly broadcast?: undefined;
-  /** Where a group begins that does not exist yet. @default 'now'; the topic's beginning when the topic names the group */
+  /** Where a group begins that does not exist yet. @default 'now' */
   readonly start?: Start;
   readonly retry?: RetryOptions;
   /** `false`: a message that used up its attempts is dropped, and counted. @default true */

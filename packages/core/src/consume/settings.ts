@@ -11,8 +11,7 @@ export interface Settings {
   readonly name: string;
   readonly broadcast: boolean;
   readonly ordered: boolean;
-  /** `undefined`: not stated; see `startOf`. */
-  readonly start: Start | undefined;
+  readonly start: Start;
   readonly concurrency: number;
   readonly window: number;
   readonly windowBytes: number;
@@ -46,7 +45,7 @@ export function settingsOf(
     name,
     broadcast,
     ordered,
-    start: options.start,
+    start: options.start ?? "now",
     concurrency,
     window: positive(options.window ?? Math.max(256, 2 * concurrency), "window"),
     windowBytes: positive(options.windowBytes ?? 64 * 1024 * 1024, "windowBytes"),
@@ -56,15 +55,6 @@ export function settingsOf(
     filter: native ? undefined : options.filter,
     nativeFilter: native ? options.filter : undefined,
   };
-}
-
-/**
- * Where a new group begins. One that the topic names belongs to it from its beginning: where the broker makes groups when they are
- * declared that is the same as now; where it retains messages instead it is the earliest of them.
- */
-export function startOf(topic: AnyTopic, group: string, stated: Start | undefined, capabilities: Capabilities): Start {
-  if (stated !== undefined) return stated;
-  return topic.groups.includes(group) && capabilities.retained && capabilities.earliest !== "absent" ? "earliest" : "now";
 }
 
 function checkCapabilities(

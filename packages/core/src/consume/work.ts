@@ -28,7 +28,7 @@ export class Work {
   overdue = false;
   startedMs = 0;
   context: HandlerContext | undefined = undefined;
-  /** Ends the wait between two runs, or between two tries to store its copy. */
+  /** Ends the wait between two runs, or for its copy. */
   cancelWait: (() => void) | undefined = undefined;
   /** Set while delivery middleware is around it: takes the result of the last run here. */
   unwrap: ((result: RunResult) => void) | undefined = undefined;

@@ -58,10 +58,18 @@ export function checkHeaders(headers: Headers, own: number, limits: Limits, refu
   let bytes = own * ownBytes;
   for (const name in headers) bytes += name.length + Buffer.byteLength(headers[name] ?? "");
   if (bytes > limits.headersBytes) {
+    const numbers = `${bytes} bytes, above the limit of ${limits.headersBytes}`;
     const help = "send less in headers, more in the payload";
-    throw refuse("TOO_LARGE", `has headers of ${bytes} bytes, above the limit of ${limits.headersBytes}; ${help}`);
+    throw refuse("TOO_LARGE", `has headers of ${numbers}; the largest is "${largest(headers)}"; ${help}`);
   }
   return bytes;
+}
+
+function largest(headers: Headers): string {
+  return Object.keys(headers).reduce(
+    (most, name) => ((headers[name]?.length ?? 0) > (headers[most]?.length ?? 0) ? name : most),
+    "",
+  );
 }
 
 /** Names that passed, so that a name is looked at once and not per message. Bounded: users may make names up. */
