@@ -93,7 +93,9 @@ function progress(result: CaseResult, done: number, all: number): void {
   const { duplicates, budget, lost } = result.metrics;
   const numbers = duplicates === undefined ? "" : ` lost ${lost} duplicates ${duplicates}/${budget}`;
   const time = result.status === "skip" ? "" : ` ${(result.durationMs / 1000).toFixed(1)} s`;
-  print(`${String(done).padStart(3)}/${all} ${marks[result.status]} ${result.id.padEnd(6)} ${result.title}${tested}${time}${numbers}`);
+  print(
+    `${String(done).padStart(3)}/${all} ${marks[result.status]} ${result.id.padEnd(6)} ${result.title}${tested}${time}${numbers}`,
+  );
   if (result.status === "skip") print(`             ${result.skip}: ${result.reason}`);
   else if (result.reason) print(result.reason.replace(/^/gm, "             "));
 }

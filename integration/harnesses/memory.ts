@@ -41,7 +41,11 @@ function readerOf(topic: string): RawReader {
   if (group === undefined) throw new Error(`topic ${topic} has no group to look at`);
   const before = broker.waiting(topic, group).length;
   return {
-    read: async (count) => broker.waiting(topic, group).slice(before, before + count).map(toRaw),
+    read: async (count) =>
+      broker
+        .waiting(topic, group)
+        .slice(before, before + count)
+        .map(toRaw),
     close: async () => {},
   };
 }

@@ -15,7 +15,8 @@ function urlFor({ via, credentials }: DriverVariant): string {
   return parts.href;
 }
 
-const consumerTimeout = "the broker's consumer timeout is half an hour and is checked once a minute: too long to wait for";
+const consumerTimeout =
+  "the broker's consumer timeout is half an hour and is checked once a minute: too long to wait for";
 const { hostname, port } = new URL(url);
 
 const harness: Harness = defineHarness({

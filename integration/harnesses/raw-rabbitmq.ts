@@ -40,7 +40,12 @@ export function openRawRabbit(url: string): RawClient {
       const channel = await (await connection()).createConfirmChannel();
       for (const { body, headers = {} } of records) {
         // What is not text goes as bytes, which AMQP carries as a type of its own.
-        const table = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, typeof value === "string" ? value : Buffer.from(value)]));
+        const table = Object.fromEntries(
+          Object.entries(headers).map(([name, value]) => [
+            name,
+            typeof value === "string" ? value : Buffer.from(value),
+          ]),
+        );
         channel.publish(topic, topic, Buffer.from(body ?? []), { headers: table, persistent: true });
       }
       await channel.waitForConfirms();
@@ -65,7 +70,10 @@ function word(group: string): string {
 }
 
 /** An unordered group has one queue; an ordered one a queue per shard, named by its bits. */
-async function findLayout(base: string, count: (queue: string) => Promise<number | undefined>): Promise<readonly string[]> {
+async function findLayout(
+  base: string,
+  count: (queue: string) => Promise<number | undefined>,
+): Promise<readonly string[]> {
   if ((await count(base)) !== undefined) return [base];
   if ((await count(`${base}.all`)) !== undefined) return [`${base}.all`];
   for (let bits = 1; bits <= 4; bits++) {

@@ -42,7 +42,11 @@ export function announced(name: string): {
   readonly version: string;
   readonly provider: string;
 } {
-  const { CONFORMANCE_VERSION = "", CONFORMANCE_PROVIDER = "external", CONFORMANCE_ENVIRONMENT = "broker" } = process.env;
+  const {
+    CONFORMANCE_VERSION = "",
+    CONFORMANCE_PROVIDER = "external",
+    CONFORMANCE_ENVIRONMENT = "broker",
+  } = process.env;
   const kind = CONFORMANCE_ENVIRONMENT as RunningBroker["environment"];
   return { kind, name, version: CONFORMANCE_VERSION, provider: CONFORMANCE_PROVIDER };
 }

@@ -34,7 +34,11 @@ export const connecting: readonly Mutant[] = [
         backlog: (source, signal) => connection.backlog(foldSource(source), signal),
       }),
       sender: (sender) => ({
-        send: (items, signal) => sender.send(items.map((item) => ({ ...item, to: foldDestination(item.to) })), signal),
+        send: (items, signal) =>
+          sender.send(
+            items.map((item) => ({ ...item, to: foldDestination(item.to) })),
+            signal,
+          ),
       }),
       sources: async (sources) => sources.map(foldSource),
     },
@@ -81,7 +85,9 @@ export const connecting: readonly Mutant[] = [
         async send(items, signal) {
           const results = await sender.send(items, signal);
           return results.map((result) =>
-            result.outcome === "stored" ? result : { outcome: result.outcome, error: new DriverError("UNKNOWN", result.error.message) },
+            result.outcome === "stored"
+              ? result
+              : { outcome: result.outcome, error: new DriverError("UNKNOWN", result.error.message) },
           );
         },
       }),
@@ -100,7 +106,9 @@ export const connecting: readonly Mutant[] = [
         async send(items, signal) {
           const results = await sender.send(items, signal);
           return results.map((result) =>
-            result.outcome === "stored" ? result : { outcome: result.outcome, error: new DriverError(result.error.code, "not found") },
+            result.outcome === "stored"
+              ? result
+              : { outcome: result.outcome, error: new DriverError(result.error.code, "not found") },
           );
         },
       }),
@@ -146,11 +154,19 @@ export const connecting: readonly Mutant[] = [
       connection: (connection) => ({
         async provision(resources, mode, signal) {
           const findings = await connection.provision(resources, mode, signal);
-          const created = new Set(findings.filter(({ state }) => state === "created").map(({ resource }) => resource.name));
+          const created = new Set(
+            findings.filter(({ state }) => state === "created").map(({ resource }) => resource.name),
+          );
           for (const resource of resources) {
             if (resource.kind !== "group" || created.has(resource.name)) continue;
-            const source = { topic: String(resource.settings["topic"]), group: String(resource.settings["group"]), start: "now" } as const;
-            const broom = await connection.receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} }).catch(() => undefined);
+            const source = {
+              topic: String(resource.settings["topic"]),
+              group: String(resource.settings["group"]),
+              start: "now",
+            } as const;
+            const broom = await connection
+              .receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} })
+              .catch(() => undefined);
             const found = (await broom?.receive(1_000, AbortSignal.timeout(10))) ?? [];
             await broom?.settle(found.map((delivery) => ({ delivery, accept: true })));
             await broom?.close(signal);
@@ -172,7 +188,11 @@ export const connecting: readonly Mutant[] = [
               sources.map(async (source) => {
                 if (!("broadcast" in source)) return source;
                 const { topic, broadcast: group } = source;
-                await connection.provision([{ kind: "group", name: `${topic}/${group}`, settings: { topic, group, start: "now" } }], "create", live());
+                await connection.provision(
+                  [{ kind: "group", name: `${topic}/${group}`, settings: { topic, group, start: "now" } }],
+                  "create",
+                  live(),
+                );
                 return { topic, group, start: "now" } as const;
               }),
             );
@@ -190,7 +210,8 @@ export const connecting: readonly Mutant[] = [
       connection: (connection) => ({
         async receiver(sources, options) {
           const name = sources.map((source) => `${source.topic} ${"group" in source ? source.group : ""}`).join();
-          if ((busyUntil.get(name) ?? 0) > Date.now()) throw new DriverError("BUSY", `memory: ${name} is busy; close its consumers`);
+          if ((busyUntil.get(name) ?? 0) > Date.now())
+            throw new DriverError("BUSY", `memory: ${name} is busy; close its consumers`);
           const receiver = await connection.receiver(sources, options);
           void receiver.closed.then(() => busyUntil.set(name, Date.now() + 2_000));
           return receiver;
@@ -228,7 +249,12 @@ export const connecting: readonly Mutant[] = [
     changes: {
       receiver(_, { sources, context }) {
         const [source] = sources;
-        context.report({ kind: "data-loss", ...(source && { source }), count: 1, detail: "memory: something may be lost" });
+        context.report({
+          kind: "data-loss",
+          ...(source && { source }),
+          count: 1,
+          detail: "memory: something may be lost",
+        });
         return {};
       },
     },
@@ -272,31 +298,65 @@ export const connecting: readonly Mutant[] = [
     name: "wrong-password-is-retryable",
     defect: "refused credentials are reported as something that may pass",
     killedBy: ["G-27"],
-    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAUTHORIZED", text, { retryable: true }))) },
+    changes: {
+      connect: (driver, context) =>
+        driver
+          .connect(context)
+          .catch((error: unknown) =>
+            rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAUTHORIZED", text, { retryable: true })),
+          ),
+    },
   },
   {
     name: "secret-in-the-message",
     defect: "the error for refused credentials shows the password",
     killedBy: ["G-27"],
-    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAUTHORIZED", `${text} (password wrong-secret-7f3a91)`))) },
+    changes: {
+      connect: (driver, context) =>
+        driver
+          .connect(context)
+          .catch((error: unknown) =>
+            rethrow(
+              error,
+              "UNAUTHORIZED",
+              (text) => new DriverError("UNAUTHORIZED", `${text} (password wrong-secret-7f3a91)`),
+            ),
+          ),
+    },
   },
   {
     name: "wrong-password-is-unavailable",
     defect: "refused credentials look like a broker that is down",
     killedBy: ["G-27"],
-    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAVAILABLE", text))) },
+    changes: {
+      connect: (driver, context) =>
+        driver
+          .connect(context)
+          .catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAVAILABLE", text))),
+    },
   },
   {
     name: "nothing-listening-hangs",
     defect: "connecting to an address where nothing answers never ends, not even by its signal",
     killedBy: ["G-30"],
-    changes: { connect: (driver, context) => driver.connect(context).catch((error: unknown) => (isCode(error, "UNAVAILABLE") || isCode(error, "ABORTED") ? never() : Promise.reject(error))) },
+    changes: {
+      connect: (driver, context) =>
+        driver
+          .connect(context)
+          .catch((error: unknown) =>
+            isCode(error, "UNAVAILABLE") || isCode(error, "ABORTED") ? never() : Promise.reject(error),
+          ),
+    },
   },
   {
     name: "refuses-the-largest-message",
     defect: "states a size limit that is one byte too high",
     killedBy: ["G-15"],
-    changes: { connection: (connection) => ({ limits: { ...connection.limits, messageBytes: connection.limits.messageBytes + 1 } }) },
+    changes: {
+      connection: (connection) => ({
+        limits: { ...connection.limits, messageBytes: connection.limits.messageBytes + 1 },
+      }),
+    },
     facts: (facts) => ({ ...facts, limits: { ...facts.limits, messageBytes: facts.limits.messageBytes + 1 } }),
   },
 ];

@@ -37,8 +37,12 @@ function rawOf(broker: MemoryBroker): RawClient {
     async produce(topic, records) {
       for (const { key = null, body, headers = {} } of records) {
         const entries = Object.entries(headers);
-        const text = Object.fromEntries(entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
-        const binary = Object.fromEntries(entries.filter((entry): entry is [string, Uint8Array] => typeof entry[1] !== "string"));
+        const text = Object.fromEntries(
+          entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+        );
+        const binary = Object.fromEntries(
+          entries.filter((entry): entry is [string, Uint8Array] => typeof entry[1] !== "string"),
+        );
         broker.publish(topic, { key, body, headers: text, binaryHeaders: binary });
       }
     },
@@ -46,7 +50,11 @@ function rawOf(broker: MemoryBroker): RawClient {
       const [group = ""] = broker.topics().get(topic) ?? [];
       const before = broker.waiting(topic, group).length;
       return {
-        read: async (count) => broker.waiting(topic, group).slice(before, before + count).map(toRaw),
+        read: async (count) =>
+          broker
+            .waiting(topic, group)
+            .slice(before, before + count)
+            .map(toRaw),
         close: async () => {},
       };
     },

@@ -84,7 +84,9 @@ export function eachItem(change: (item: SendItem, number: number) => SendItem | 
         const changed = items.map((item) => change(item, number++));
         const kept = changed.filter((item) => item !== undefined);
         const results = kept.length > 0 ? [...(await sender.send(kept, signal))] : [];
-        return changed.map((item): SendResult => (item === undefined ? { outcome: "stored" } : (results.shift() ?? { outcome: "stored" })));
+        return changed.map((item): SendResult =>
+          item === undefined ? { outcome: "stored" } : (results.shift() ?? { outcome: "stored" }),
+        );
       },
     }),
     receiver: (receiver) => ({
@@ -116,7 +118,9 @@ export function eachDelivery(change: (delivery: Delivery) => Delivery): Changes 
           });
         },
         settle: (settlements) =>
-          receiver.settle(settlements.map((settlement) => ({ ...settlement, delivery: original(settlement.delivery) }))),
+          receiver.settle(
+            settlements.map((settlement) => ({ ...settlement, delivery: original(settlement.delivery) })),
+          ),
         extend: async (deliveries, ms) => (await receiver.extend?.(deliveries.map(original), ms)) ?? [],
         commit: async (units) =>
           (await receiver.commit?.(

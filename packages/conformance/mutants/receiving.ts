@@ -28,7 +28,9 @@ export const receiving: readonly Mutant[] = [
     defect: "a released delivery is gone",
     killedBy: ["AK-15", "AK-05"],
     changes: {
-      receiver: (receiver) => ({ settle: (settlements) => receiver.settle(settlements.map(({ delivery }) => ({ delivery, accept: true }))) }),
+      receiver: (receiver) => ({
+        settle: (settlements) => receiver.settle(settlements.map(({ delivery }) => ({ delivery, accept: true }))),
+      }),
     },
   },
   {
@@ -65,7 +67,9 @@ export const receiving: readonly Mutant[] = [
         return {
           ...members,
           async settle(settlements) {
-            const aimed = settlements.map((each) => (open.has(each.delivery) ? each : { ...each, delivery: [...open][0] ?? each.delivery }));
+            const aimed = settlements.map((each) =>
+              open.has(each.delivery) ? each : { ...each, delivery: [...open][0] ?? each.delivery },
+            );
             for (const { delivery } of aimed) open.delete(delivery);
             return receiver.settle(aimed);
           },
@@ -215,7 +219,8 @@ export const receiving: readonly Mutant[] = [
     killedBy: ["PL-01", "DL-01"],
     changes: eachDelivery((delivery) => {
       const headers = emptyHeaders();
-      for (const [name, value] of Object.entries(delivery.headers)) headers[name.startsWith("x-") ? name.toUpperCase() : name] = value;
+      for (const [name, value] of Object.entries(delivery.headers))
+        headers[name.startsWith("x-") ? name.toUpperCase() : name] = value;
       return { ...delivery, headers };
     }),
   },
@@ -234,7 +239,9 @@ export const receiving: readonly Mutant[] = [
     changes: {
       receiver: (receiver) => ({
         receive: async (max, signal) =>
-          (await receiver.receive(max, signal))?.toSorted((one, two) => (one.id ?? "").localeCompare(two.id ?? "")).toReversed(),
+          (await receiver.receive(max, signal))
+            ?.toSorted((one, two) => (one.id ?? "").localeCompare(two.id ?? ""))
+            .toReversed(),
       }),
     },
   },
@@ -245,7 +252,10 @@ export const receiving: readonly Mutant[] = [
     changes: {
       receiver: (receiver) => ({
         async commit(units) {
-          const halves = units.map(({ accept, send }) => ({ accept: send.some((item) => item.to.deadLetter) ? [] : accept, send }));
+          const halves = units.map(({ accept, send }) => ({
+            accept: send.some((item) => item.to.deadLetter) ? [] : accept,
+            send,
+          }));
           return (await receiver.commit?.(halves)) ?? [];
         },
         settle: (settlements) => receiver.settle(settlements),

@@ -48,7 +48,10 @@ async function judge(mutant: Mutant, facts: Facts): Promise<Verdict> {
     facts: mutant.facts?.(facts) ?? facts,
   });
   try {
-    const results = await inLanes(3, mutant.killedBy.map((id) => () => session.runCase(caseOf(id))));
+    const results = await inLanes(
+      3,
+      mutant.killedBy.map((id) => () => session.runCase(caseOf(id))),
+    );
     const caught = results.filter((result) => result.status === "fail");
     return {
       name: mutant.name,
@@ -62,10 +65,15 @@ async function judge(mutant: Mutant, facts: Facts): Promise<Verdict> {
 }
 
 /** Without a defect every case that judges must pass: otherwise its failures prove nothing. */
-async function control(ids: readonly string[]): Promise<{ readonly facts: Facts; readonly failed: readonly CaseResult[] }> {
+async function control(
+  ids: readonly string[],
+): Promise<{ readonly facts: Facts; readonly failed: readonly CaseResult[] }> {
   const session = await openSession(harnessModule, { profile: "standard", seed: 1, harness: mutantHarness(undefined) });
   try {
-    const results = await inLanes(6, ids.map((id) => () => session.runCase(caseOf(id))));
+    const results = await inLanes(
+      6,
+      ids.map((id) => () => session.runCase(caseOf(id))),
+    );
     return { facts: session.facts, failed: results.filter((result) => result.status !== "pass") };
   } finally {
     await session.close();
@@ -73,7 +81,9 @@ async function control(ids: readonly string[]): Promise<{ readonly facts: Facts;
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { mutant: { type: "string", multiple: true }, "no-write": { type: "boolean" } } });
+  const { values } = parseArgs({
+    options: { mutant: { type: "string", multiple: true }, "no-write": { type: "boolean" } },
+  });
   const chosen = mutants.filter((mutant) => !values.mutant || values.mutant.includes(mutant.name));
   const started = Date.now();
   const ids = [...new Set(chosen.flatMap((mutant) => mutant.killedBy))].sort();
@@ -87,10 +97,15 @@ async function main(): Promise<number> {
     const verdict = await judge(mutant, facts);
     const took = ((Date.now() - begun) / 1000).toFixed(1);
     const caught = verdict.caughtBy.map(({ id }) => id).join(", ") || "NOBODY";
-    print(`${took.padStart(5)} s ${verdict.name.padEnd(38)} caught by ${caught}${verdict.missedBy.length > 0 ? `; MISSED by ${verdict.missedBy.join(", ")}` : ""}`);
+    print(
+      `${took.padStart(5)} s ${verdict.name.padEnd(38)} caught by ${caught}${verdict.missedBy.length > 0 ? `; MISSED by ${verdict.missedBy.join(", ")}` : ""}`,
+    );
     return verdict;
   };
-  const verdicts = await inLanes(12, chosen.filter((mutant) => !withChildren(mutant)).map((mutant) => () => run(mutant)));
+  const verdicts = await inLanes(
+    12,
+    chosen.filter((mutant) => !withChildren(mutant)).map((mutant) => () => run(mutant)),
+  );
   for (const mutant of chosen.filter(withChildren)) {
     process.env["CONFORMANCE_MUTANT"] = mutant.name;
     verdicts.push(await run(mutant));
@@ -102,15 +117,22 @@ function report(verdicts: readonly Verdict[], complete: boolean, write: boolean,
   const survivors = verdicts.filter((verdict) => verdict.caughtBy.length === 0);
   const missed = verdicts.filter((verdict) => verdict.missedBy.length > 0);
   const useful = new Set(verdicts.flatMap((verdict) => verdict.caughtBy.map(({ id }) => id)));
-  const idle = complete ? catalogue.filter((stated) => stated.required && !useful.has(stated.id)).map(({ id }) => id) : [];
+  const idle = complete
+    ? catalogue.filter((stated) => stated.required && !useful.has(stated.id)).map(({ id }) => id)
+    : [];
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  print(`${verdicts.length - survivors.length} of ${verdicts.length} defects caught by ${useful.size} cases in ${seconds} s`);
+  print(
+    `${verdicts.length - survivors.length} of ${verdicts.length} defects caught by ${useful.size} cases in ${seconds} s`,
+  );
   if (survivors.length > 0) print(`survived: ${survivors.map(({ name }) => name).join(", ")}`);
   if (idle.length > 0) print(`required cases that caught nothing: ${idle.join(", ")}`);
   if (complete && write) {
     mkdirSync(new URL(".", output), { recursive: true });
     const sorted = verdicts.toSorted((one, two) => one.name.localeCompare(two.name));
-    writeFileSync(output, `${JSON.stringify({ mutants: sorted.length, caught: sorted.length - survivors.length, verdicts: sorted }, null, 2)}\n`);
+    writeFileSync(
+      output,
+      `${JSON.stringify({ mutants: sorted.length, caught: sorted.length - survivors.length, verdicts: sorted }, null, 2)}\n`,
+    );
   }
   return survivors.length > 0 || missed.length > 0 || idle.length > 0 ? 1 : 0;
 }

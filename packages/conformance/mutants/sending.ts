@@ -5,7 +5,10 @@ import { eachItem, type Mutant, withHeaders } from "./mutant.ts";
 const isOwnEntry = ({ to }: SendItem): boolean => to.group !== undefined && to.deadLetter !== true;
 const isDeadLetter = ({ to }: SendItem): boolean => to.deadLetter === true;
 
-function mapHeaders(item: SendItem, change: (name: string, value: string) => readonly [string, string] | undefined): SendItem {
+function mapHeaders(
+  item: SendItem,
+  change: (name: string, value: string) => readonly [string, string] | undefined,
+): SendItem {
   const headers = Object.create(null) as Record<string, string>;
   for (const [name, value] of Object.entries(item.record.headers)) {
     const changed = name.startsWith("sluice-") ? ([name, value] as const) : change(name, value);
@@ -100,7 +103,11 @@ export const sending: readonly Mutant[] = [
     name: "swaps-neighbours",
     defect: "stores the records of one call in reverse order",
     killedBy: ["OR-03", "BA-05"],
-    changes: { sender: (sender) => ({ send: async (items, signal) => [...(await sender.send(items.toReversed(), signal))].reverse() }) },
+    changes: {
+      sender: (sender) => ({
+        send: async (items, signal) => [...(await sender.send(items.toReversed(), signal))].reverse(),
+      }),
+    },
   },
   {
     name: "stores-only-the-first-of-a-call",
@@ -162,7 +169,9 @@ export const sending: readonly Mutant[] = [
     name: "latin-1-headers",
     defect: "writes header values in Latin-1",
     killedBy: ["PL-01", "G-14"],
-    changes: eachItem((item) => mapHeaders(item, (name, value) => [name, Buffer.from(value, "utf8").toString("latin1")])),
+    changes: eachItem((item) =>
+      mapHeaders(item, (name, value) => [name, Buffer.from(value, "utf8").toString("latin1")]),
+    ),
   },
   {
     name: "normalises-headers",
@@ -199,7 +208,11 @@ export const sending: readonly Mutant[] = [
     defect: "encodes bodies that are not text and never decodes them",
     killedBy: ["PL-03"],
     changes: eachItem((item) =>
-      mapBody(item, (body) => (Buffer.from(body).equals(Buffer.from(Buffer.from(body).toString("utf8"))) ? body : Buffer.from(Buffer.from(body).toString("base64")))),
+      mapBody(item, (body) =>
+        Buffer.from(body).equals(Buffer.from(Buffer.from(body).toString("utf8")))
+          ? body
+          : Buffer.from(Buffer.from(body).toString("base64")),
+      ),
     ),
   },
   {
@@ -224,7 +237,11 @@ export const sending: readonly Mutant[] = [
     name: "retry-loses-headers",
     defect: "the copy in the group's own entry has no headers but Sluice's own",
     killedBy: ["PL-08"],
-    changes: eachItem((item) => (isOwnEntry(item) ? mapHeaders(item, (name, value) => (name === "content-type" ? [name, value] : undefined)) : item)),
+    changes: eachItem((item) =>
+      isOwnEntry(item)
+        ? mapHeaders(item, (name, value) => (name === "content-type" ? [name, value] : undefined))
+        : item,
+    ),
   },
   {
     name: "attempt-is-always-one",
@@ -232,7 +249,9 @@ export const sending: readonly Mutant[] = [
     killedBy: ["PL-09", "GR-04"],
     changes: eachItem((item) => {
       const { "sluice-attempts": _, ...headers } = item.record.headers;
-      return isOwnEntry(item) ? withHeaders(item, Object.assign(Object.create(null) as Record<string, string>, headers)) : item;
+      return isOwnEntry(item)
+        ? withHeaders(item, Object.assign(Object.create(null) as Record<string, string>, headers))
+        : item;
     }),
   },
   {
@@ -240,7 +259,15 @@ export const sending: readonly Mutant[] = [
     defect: "the copy in the group's own entry has another body",
     killedBy: ["PL-08"],
     changes: eachItem((item) =>
-      isOwnEntry(item) ? mapBody(item, (body) => Buffer.from(Buffer.from(body).toString().replace(/x(?=[^x]*$)/, "y"))) : item,
+      isOwnEntry(item)
+        ? mapBody(item, (body) =>
+            Buffer.from(
+              Buffer.from(body)
+                .toString()
+                .replace(/x(?=[^x]*$)/, "y"),
+            ),
+          )
+        : item,
     ),
   },
   {
@@ -259,12 +286,20 @@ export const sending: readonly Mutant[] = [
     name: "dead-letter-without-reason",
     defect: "a dead letter has lost why",
     killedBy: ["RD-02", "RD-03"],
-    changes: eachItem((item) => (isDeadLetter(item) ? mapHeaders(item, (name, value) => (name.startsWith("dlq-") ? undefined : [name, value])) : item)),
+    changes: eachItem((item) =>
+      isDeadLetter(item)
+        ? mapHeaders(item, (name, value) => (name.startsWith("dlq-") ? undefined : [name, value]))
+        : item,
+    ),
   },
   {
     name: "dead-letter-without-headers",
     defect: "a dead letter has its reason and has lost its own headers",
     killedBy: ["RD-03"],
-    changes: eachItem((item) => (isDeadLetter(item) ? mapHeaders(item, (name, value) => (name.startsWith("dlq-") ? [name, value] : undefined)) : item)),
+    changes: eachItem((item) =>
+      isDeadLetter(item)
+        ? mapHeaders(item, (name, value) => (name.startsWith("dlq-") ? [name, value] : undefined))
+        : item,
+    ),
   },
 ];

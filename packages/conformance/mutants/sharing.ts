@@ -44,7 +44,8 @@ export const sharing: readonly Mutant[] = [
     killedBy: ["AK-12", "AK-07"],
     changes: {
       receiver: (receiver) => ({
-        settle: async (settlements) => (await receiver.settle(settlements)).map((result) => (result === "lost" ? "durable" : result)),
+        settle: async (settlements) =>
+          (await receiver.settle(settlements)).map((result) => (result === "lost" ? "durable" : result)),
       }),
     },
   },
@@ -114,14 +115,17 @@ export const sharing: readonly Mutant[] = [
           const found = groupOf(sources[0]);
           const deliveries = await receiver.receive(max, signal);
           if (!found || !deliveries) return deliveries;
-          const foreign = deliveries.filter(({ id }) => id !== undefined && (doneEverywhere.get(`${found.topic} ${id}`) ?? found.group) !== found.group);
+          const foreign = deliveries.filter(
+            ({ id }) => id !== undefined && (doneEverywhere.get(`${found.topic} ${id}`) ?? found.group) !== found.group,
+          );
           await receiver.settle(foreign.map((delivery) => ({ delivery, accept: true })));
           return deliveries.filter((delivery) => !foreign.includes(delivery));
         },
         async settle(settlements) {
           const found = groupOf(sources[0]);
           for (const { delivery, accept } of settlements) {
-            if (found && accept && delivery.id !== undefined) doneEverywhere.set(`${found.topic} ${delivery.id}`, found.group);
+            if (found && accept && delivery.id !== undefined)
+              doneEverywhere.set(`${found.topic} ${delivery.id}`, found.group);
           }
           return receiver.settle(settlements);
         },

@@ -63,7 +63,9 @@ export async function headerCells(
     } catch {
       const start = name.slice(0, 20);
       const codes = ["INVALID_MESSAGE", "TOO_LARGE"] as const;
-      const error = await refuses(codes, `header ${start}`, () => bus.publish(topic, Buffer.from("body"), { id, headers }));
+      const error = await refuses(codes, `header ${start}`, () =>
+        bus.publish(topic, Buffer.from("body"), { id, headers }),
+      );
       // Too much in all is nobody's fault alone: then the limit is named instead of a header.
       const named = [start, String(context.facts.limits.headersBytes)].some((text) => error.message.includes(text));
       assert.ok(named, `header ${start}: "${error.message}" names neither the header nor the limit`);
@@ -73,7 +75,10 @@ export async function headerCells(
   for (const { id, name, value } of sent) {
     await arrived(id);
     const { headers = {} } = seen.get(id) ?? {};
-    assert.ok(Object.hasOwn(headers, name), `header ${name.slice(0, 40)} is missing; there are ${Object.keys(headers).join(", ").slice(0, 200)}`);
+    assert.ok(
+      Object.hasOwn(headers, name),
+      `header ${name.slice(0, 40)} is missing; there are ${Object.keys(headers).join(", ").slice(0, 200)}`,
+    );
     assert.equal(headers[name], value, `header ${name.slice(0, 40)} was changed`);
   }
   assert.equal(Object.hasOwn(Object.prototype, "polluted"), false);

@@ -22,7 +22,9 @@ async function work(task: WorkerTask): Promise<void> {
   };
   process.on("unhandledRejection", report);
   process.on("uncaughtException", report);
-  process.on("warning", (warning) => ledger.write("problem", { detail: `warning ${warning.name}: ${warning.message}` }));
+  process.on("warning", (warning) =>
+    ledger.write("problem", { detail: `warning ${warning.name}: ${warning.message}` }),
+  );
   try {
     const worker = workers[task.worker];
     if (!worker) throw new Error(`conformance: no worker "${task.worker}"`);

@@ -1,4 +1,12 @@
-import { type Bus, connect, type ConnectOptions, type Logger, topic, type Topic, type TopicOptions } from "@sluice/core";
+import {
+  type Bus,
+  connect,
+  type ConnectOptions,
+  type Logger,
+  topic,
+  type Topic,
+  type TopicOptions,
+} from "@sluice/core";
 import type { Connection, Driver } from "@sluice/core/driver";
 import type { Facts, Metrics, Profile } from "./case.ts";
 import { within } from "./clock.ts";

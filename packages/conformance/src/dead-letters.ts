@@ -5,7 +5,10 @@ import type { CaseContext } from "./context.ts";
 import type { RawRecord } from "./harness.ts";
 
 /** A raw header as text. */
-export function headerOf(headers: Readonly<Record<string, string | Uint8Array>> | undefined, name: string): string | undefined {
+export function headerOf(
+  headers: Readonly<Record<string, string | Uint8Array>> | undefined,
+  name: string,
+): string | undefined {
   const value = headers?.[name];
   return value === undefined || typeof value === "string" ? value : Buffer.from(value).toString();
 }
@@ -22,7 +25,12 @@ export async function untilDead(
     while ((records = await context.raw.deadLetters(topic, group)).length < count) await pause(50);
     return records;
   };
-  const found = await within(context.limits().idleMs, `${count} dead letters of ${group}`, find(), () => `there are ${records.length}\n${context.journal.tail()}`);
+  const found = await within(
+    context.limits().idleMs,
+    `${count} dead letters of ${group}`,
+    find(),
+    () => `there are ${records.length}\n${context.journal.tail()}`,
+  );
   assert.equal(found.length, count, "more dead letters than expected");
   return found;
 }

@@ -70,7 +70,12 @@ export function effectsSoFar(context: CaseContext, topic: ItemTopic): number {
 export async function reach(context: CaseContext, topic: ItemTopic, count: number): Promise<void> {
   const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
   const explain = () => `missing ${missing(context, topic.name, group)}`;
-  await context.journal.until(`${count} messages handled`, limits, () => effectsSoFar(context, topic) >= count, explain);
+  await context.journal.until(
+    `${count} messages handled`,
+    limits,
+    () => effectsSoFar(context, topic) >= count,
+    explain,
+  );
 }
 
 /** Milliseconds from `at` to the first effect after it. */
@@ -83,12 +88,17 @@ export function recoveryAfter(context: CaseContext, topic: ItemTopic, at: number
 
 /** The member with the most started and unfinished handlers, once one has at least one. */
 export async function busiest(context: CaseContext, topic: ItemTopic, members: readonly Member[]): Promise<Member> {
-  return poll(20_000, "some consumer runs a handler", async () => {
-    context.journal.catchUp();
-    const open = members.map((member) => ({ member, count: openStarts(context, topic, member.name).size }));
-    const [most] = open.sort((one, two) => two.count - one.count);
-    return most && most.count > 0 ? most.member : undefined;
-  }, 5);
+  return poll(
+    20_000,
+    "some consumer runs a handler",
+    async () => {
+      context.journal.catchUp();
+      const open = members.map((member) => ({ member, count: openStarts(context, topic, member.name).size }));
+      const [most] = open.sort((one, two) => two.count - one.count);
+      return most && most.count > 0 ? most.member : undefined;
+    },
+    5,
+  );
 }
 
 /** Ids that this process started and did not finish. */
@@ -103,12 +113,17 @@ export function openStarts(context: CaseContext, topic: ItemTopic, name: string)
 }
 
 /** Every message that a victim was handling has a new start, within the time after which a dead holder's messages come back. */
-export function assertHeldCameAgain(context: CaseContext, topic: ItemTopic, kills: readonly { at: number; name: string }[]): void {
+export function assertHeldCameAgain(
+  context: CaseContext,
+  topic: ItemTopic,
+  kills: readonly { at: number; name: string }[],
+): void {
   const { leaseMs, recoveryMs } = context.harness.timing;
   for (const kill of kills) {
     for (const id of openStarts(context, topic, kill.name).keys()) {
       const again = context.journal.events.find(
-        (event) => event.event === "handler-start" && event.id === id && event.process !== kill.name && event.at > kill.at,
+        (event) =>
+          event.event === "handler-start" && event.id === id && event.process !== kill.name && event.at > kill.at,
       );
       assert.ok(again, `${id}, held by ${kill.name} when it was killed, never started again`);
       const took = Math.round(again.at - kill.at);
@@ -121,16 +136,22 @@ export function assertHeldCameAgain(context: CaseContext, topic: ItemTopic, kill
 export function assertNoOverlap(context: CaseContext, topic: ItemTopic, budget: number): void {
   const running = new Map<string, string>();
   const gone = new Set(
-    context.journal.events.flatMap((event) => (event.event === "fault" && /kill|freeze/.test(event.detail ?? "") ? [event.detail?.split(" ")[1] ?? ""] : [])),
+    context.journal.events.flatMap((event) =>
+      event.event === "fault" && /kill|freeze/.test(event.detail ?? "") ? [event.detail?.split(" ")[1] ?? ""] : [],
+    ),
   );
   const overlaps: string[] = [];
-  for (const event of context.journal.events.filter((each) => each.topic === topic.name).sort((one, two) => one.at - two.at)) {
+  for (const event of context.journal.events
+    .filter((each) => each.topic === topic.name)
+    .sort((one, two) => one.at - two.at)) {
     const id = event.id ?? "";
     if (event.event === "handler-start") {
       const holder = running.get(id);
-      if (holder !== undefined && holder !== event.process && !gone.has(holder)) overlaps.push(`${id} in ${holder} and ${event.process}`);
+      if (holder !== undefined && holder !== event.process && !gone.has(holder))
+        overlaps.push(`${id} in ${holder} and ${event.process}`);
       running.set(id, event.process);
-    } else if (running.get(id) === event.process && (event.event === "effect" || event.event === "handler-end")) running.delete(id);
+    } else if (running.get(id) === event.process && (event.event === "effect" || event.event === "handler-end"))
+      running.delete(id);
   }
   assert.deepEqual(overlaps, [], `budget for duplicates ${budget}`);
 }

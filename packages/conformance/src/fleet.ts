@@ -26,12 +26,21 @@ export function startProducer(context: CaseContext, plan: ProducerPlan): Member 
   return start(context, "producer", { ...plan });
 }
 
-function start(context: CaseContext, worker: "consumer" | "producer", options: Readonly<Record<string, unknown>>): Member {
+function start(
+  context: CaseContext,
+  worker: "consumer" | "producer",
+  options: Readonly<Record<string, unknown>>,
+): Member {
   const name = `${worker}-${++counter}`;
   return context.harness.crash ? inProcess(context, name, worker, options) : inChild(context, name, worker, options);
 }
 
-function inChild(context: CaseContext, name: string, worker: string, options: Readonly<Record<string, unknown>>): Member {
+function inChild(
+  context: CaseContext,
+  name: string,
+  worker: string,
+  options: Readonly<Record<string, unknown>>,
+): Member {
   const child = context.supervisor.start(worker, name, options);
   return {
     name,
@@ -66,7 +75,16 @@ function inProcess(
   };
   const run = { consumer: consumerWorker, producer: producerWorker }[worker];
   const { harness, run: id } = context;
-  const working = run({ harness, ledger, run: id, stopped: stopped.promise, options, die, clientName, dead: death.signal }).then(
+  const working = run({
+    harness,
+    ledger,
+    run: id,
+    stopped: stopped.promise,
+    options,
+    die,
+    clientName,
+    dead: death.signal,
+  }).then(
     () => ended.resolve("ended"),
     (error: unknown) => {
       ledger.write("problem", { detail: String(error) });

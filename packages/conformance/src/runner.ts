@@ -68,7 +68,10 @@ async function runAll(session: Session, all: readonly Case[], options: RunOption
   };
   const numbers = all.map((_, number) => number);
   const alone = (number: number) => all[number]?.serial === true || all[number]?.profile === "fault";
-  await lanes(numbers.filter((number) => !alone(number)), width);
+  await lanes(
+    numbers.filter((number) => !alone(number)),
+    width,
+  );
   await lanes(numbers.filter(alone), 1);
   return numbers.flatMap((number) => results.get(number) ?? []);
 }

@@ -17,7 +17,10 @@ export async function selfCheck(harness: Harness, raw: RawClient, run: string, j
     await declare(parts, topic, [group]);
     const reader = await raw.consume(topic);
     try {
-      await raw.produce(topic, [1, 2, 3].map((n) => ({ key: `k${n}`, body: Buffer.from(`raw ${n}`) })));
+      await raw.produce(
+        topic,
+        [1, 2, 3].map((n) => ({ key: `k${n}`, body: Buffer.from(`raw ${n}`) })),
+      );
       const seen = await reader.read(3, harness.timing.recoveryMs);
       const bodies = seen.map((record) => Buffer.from(record.body ?? []).toString());
       assert.deepEqual(bodies.sort(), ["raw 1", "raw 2", "raw 3"], "raw.consume read what raw.produce wrote");
@@ -38,8 +41,12 @@ export async function selfCheck(harness: Harness, raw: RawClient, run: string, j
 
 async function expectThree(what: string, harness: Harness, ask: () => Promise<number>): Promise<void> {
   let last = -1;
-  await poll(harness.timing.recoveryMs, () => `${what} answers 3 (it answers ${last})`, async () => {
-    last = await ask();
-    return last === 3 ? true : undefined;
-  });
+  await poll(
+    harness.timing.recoveryMs,
+    () => `${what} answers 3 (it answers ${last})`,
+    async () => {
+      last = await ask();
+      return last === 3 ? true : undefined;
+    },
+  );
 }

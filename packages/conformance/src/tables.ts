@@ -57,19 +57,25 @@ export function capabilityTable(reports: readonly Report[]): string {
   const all = columns(reports);
   const flat = all.map((column) => flatten(column.reports[0]?.capabilities ?? {}));
   const names = [...new Set(flat.flatMap((each) => [...each.keys()]))];
-  return table(["capability", ...all.map((column) => column.title)], [
-    ...names.map((name) => [`\`${name}\``, ...flat.map((each) => each.get(name) ?? "")]),
-    ["proven by", ...all.map((column) => proof(column))],
-  ]);
+  return table(
+    ["capability", ...all.map((column) => column.title)],
+    [
+      ...names.map((name) => [`\`${name}\``, ...flat.map((each) => each.get(name) ?? "")]),
+      ["proven by", ...all.map((column) => proof(column))],
+    ],
+  );
 }
 
 /** What was proven where. A cell names what failed, or says why nothing was proven. */
 export function guaranteeTable(reports: readonly Report[]): string {
   const all = columns(reports);
-  return table(["promise", "cases", ...all.map((column) => column.title)], [
-    ...guarantees.map(([promise, ids]) => [promise, ids.join(", "), ...all.map((column) => cell(column, ids))]),
-    ["environment", "", ...all.map((column) => environment(column))],
-  ]);
+  return table(
+    ["promise", "cases", ...all.map((column) => column.title)],
+    [
+      ...guarantees.map(([promise, ids]) => [promise, ids.join(", "), ...all.map((column) => cell(column, ids))]),
+      ["environment", "", ...all.map((column) => environment(column))],
+    ],
+  );
 }
 
 function cell(column: Column, ids: readonly string[]): string {
@@ -114,6 +120,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 /** Reports of a folder, in the order of their names. Other JSON files are left alone. */
 export function readReports(folder: string): readonly Report[] {
-  const names = readdirSync(folder).filter((name) => name.endsWith(".json")).sort();
-  return names.map((name) => readReport(join(folder, name))).filter((report) => Array.isArray(report.cases) && report.capabilities);
+  const names = readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .sort();
+  return names
+    .map((name) => readReport(join(folder, name)))
+    .filter((report) => Array.isArray(report.cases) && report.capabilities);
 }

@@ -97,7 +97,8 @@ export class BusCore {
         this.#state = state;
         this.#connection = this.keeper.current ?? this.#connection;
         if (state !== "open") this.#blocked = false;
-        if (state === "reconnecting") this.logger.warn({ driver: name, error }, "the connection is lost; opening another");
+        if (state === "reconnecting")
+          this.logger.warn({ driver: name, error }, "the connection is lost; opening another");
         events.state.publish({ system, what: "connection", name, state, error });
       },
       warn: ({ resource, detail }) => this.logger.warn({ driver: name, resource }, detail),

@@ -58,11 +58,7 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
   /**
    * Publishes one message; resolves on the broker's confirmation. Errors: see {@link Producer.send}.
    */
-  publish<Input, Output>(
-    topic: Topic<Input, Output>,
-    payload: Input,
-    options?: PublishOptions<C>,
-  ): Promise<Receipt> {
+  publish<Input, Output>(topic: Topic<Input, Output>, payload: Input, options?: PublishOptions<C>): Promise<Receipt> {
     return this.#core.publish(topic, payload, options as PublishOptions | undefined);
   }
 
@@ -146,7 +142,10 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
     const { driver, runtime, keeper, parts, declarations } = this.#core;
     checkName("group", options.group);
     if (driver.capabilities.deadLetter === "absent") {
-      throw new SluiceError("UNSUPPORTED", `${driver.name}: this broker has no dead letters; use a group on another broker`);
+      throw new SluiceError(
+        "UNSUPPORTED",
+        `${driver.name}: this broker has no dead letters; use a group on another broker`,
+      );
     }
     declarations.addTopic(topic);
     declarations.addGroup(topic, { name: options.group, start: "now", retry: true, deadLetter: true });
@@ -222,4 +221,3 @@ export async function connect<C extends Capabilities, NativeMessage, NativeClien
   await core.keeper.open(options.signal);
   return new Bus(core);
 }
-

@@ -98,7 +98,12 @@ export class ConnectionKeeper {
     const cancel = runtime.timer(connectMs, abort);
     for (const source of [signal, this.#closing.signal]) source?.addEventListener("abort", abort, { once: true });
     try {
-      const connection = await driver.connect({ runtime, signal: limit.signal, clientName, report: (event) => this.#options.report(event) });
+      const connection = await driver.connect({
+        runtime,
+        signal: limit.signal,
+        clientName,
+        report: (event) => this.#options.report(event),
+      });
       if (this.closed) {
         // It came too late: nobody would ever close it.
         void connection.close(limit.signal).catch(() => undefined);
@@ -189,7 +194,10 @@ export class ConnectionKeeper {
     const code = codes[first.state as keyof typeof codes];
     const lines = fatal.map(({ resource, detail }) => `${resource.kind} "${resource.name}": ${detail}`);
     const advice = { create: "", verify: "; create it, or connect with provision: 'create'", assume: "" }[mode];
-    throw new SluiceError(code, `${this.#options.driver.name}: ${lines.join("; ")}${code === "NOT_FOUND" ? advice : ""}`);
+    throw new SluiceError(
+      code,
+      `${this.#options.driver.name}: ${lines.join("; ")}${code === "NOT_FOUND" ? advice : ""}`,
+    );
   }
 
   /** Something that was there has gone: check everything again before the next use. */
@@ -204,7 +212,11 @@ export class ConnectionKeeper {
     this.#connection = undefined;
     this.#sender = undefined;
     // One that is still being opened ends with the connection.
-    if (sender) await untilAborted(signal, sender.then((open) => open.close(signal)));
+    if (sender)
+      await untilAborted(
+        signal,
+        sender.then((open) => open.close(signal)),
+      );
     await connection?.close(signal).catch(() => undefined);
     this.#options.state("closed", undefined);
   }

@@ -60,15 +60,13 @@ export class Declarations {
   /** All topics, or only those. */
   snapshot(only?: readonly string[]): Declaration {
     const entries = [...this.#entries.values()].filter(({ topic }) => !only || only.includes(topic.name));
-    const topics = entries.map(
-      ({ topic, delays, groups }): DeclaredTopic => ({
-        name: topic.name,
-        ordered: topic.ordering === "key",
-        shards: topic.shards,
-        delays,
-        groups: [...groups.values()],
-      }),
-    );
+    const topics = entries.map(({ topic, delays, groups }): DeclaredTopic => ({
+      name: topic.name,
+      ordered: topic.ordering === "key",
+      shards: topic.shards,
+      delays,
+      groups: [...groups.values()],
+    }));
     return { topics };
   }
 }

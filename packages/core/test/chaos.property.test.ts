@@ -21,7 +21,10 @@ const acts: readonly Act[] = [
   "listens",
 ];
 
-const seldom = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.double({ min: 0, max: 0.5, noNaN: true }) });
+const seldom = fc.oneof(
+  { weight: 2, arbitrary: fc.constant(0) },
+  { weight: 1, arbitrary: fc.double({ min: 0, max: 0.5, noNaN: true }) },
+);
 
 const publish = fc.record({
   kind: fc.constant("publish" as const),
@@ -33,7 +36,10 @@ const publish = fc.record({
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 10, arbitrary: publish },
-  { weight: 12, arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.oneof(fc.nat(60), fc.nat(1000), fc.nat(8000)) }) },
+  {
+    weight: 12,
+    arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.oneof(fc.nat(60), fc.nat(1000), fc.nat(8000)) }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -64,30 +70,41 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-test("whatever fails, whenever it fails: nothing is lost, stuck, reordered or left behind", { timeout: 60_000 }, async () => {
-  const unhandled: unknown[] = [];
-  const note = (error: unknown) => void unhandled.push(error);
-  process.on("unhandledRejection", note);
-  const schedule = fc.record({ seed: fc.nat(), atomic: fc.boolean(), abrupt: fc.boolean(), steps: fc.array(step, { maxLength: 60, size: "max" }) });
-  try {
-    await fc.assert(
-      fc.asyncProperty(schedule, async ({ seed, atomic, abrupt, steps }) => {
-        await run(new World(seed, atomic), steps, abrupt);
-        expect(unhandled).toEqual([]);
-      }),
-      { numRuns: Number(process.env["CHAOS_RUNS"] ?? 200), endOnFailure: false },
-    );
-  } finally {
-    process.off("unhandledRejection", note);
-  }
-});
+test(
+  "whatever fails, whenever it fails: nothing is lost, stuck, reordered or left behind",
+  { timeout: 60_000 },
+  async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    const schedule = fc.record({
+      seed: fc.nat(),
+      atomic: fc.boolean(),
+      abrupt: fc.boolean(),
+      steps: fc.array(step, { maxLength: 60, size: "max" }),
+    });
+    try {
+      await fc.assert(
+        fc.asyncProperty(schedule, async ({ seed, atomic, abrupt, steps }) => {
+          await run(new World(seed, atomic), steps, abrupt);
+          expect(unhandled).toEqual([]);
+        }),
+        { numRuns: Number(process.env["CHAOS_RUNS"] ?? 200), endOnFailure: false },
+      );
+    } finally {
+      process.off("unhandledRejection", note);
+    }
+  },
+);
 
 async function run(world: World, steps: readonly Step[], abrupt: boolean): Promise<void> {
   const watch = (event: unknown) => {
     const { fate } = event as SettledEvent;
     if (fate === "lost" || fate === "returned") disturbed = true;
   };
-  let disturbed = steps.some(({ kind }) => kind === "faults" || kind === "kill" || kind === "revoke" || kind === "cut" || kind === "leave");
+  let disturbed = steps.some(
+    ({ kind }) => kind === "faults" || kind === "kill" || kind === "revoke" || kind === "cut" || kind === "leave",
+  );
   subscribe(events.settled.name, watch);
   try {
     await world.clock.run(world.join());
@@ -106,7 +123,11 @@ async function run(world: World, steps: readonly Step[], abrupt: boolean): Promi
 
 /** Each confirmed message was handled, dropped on purpose, or is a dead letter: for every group of its topic. */
 function checkFates(world: World): void {
-  for (const [name, group, ordered] of [["plain", "work", false], ["plain", "audit", false], ["keyed", "work", true]] as const) {
+  for (const [name, group, ordered] of [
+    ["plain", "work", false],
+    ["plain", "audit", false],
+    ["keyed", "work", true],
+  ] as const) {
     const dead = new Set(world.broker.deadLetters(name, group).map(({ id }) => id));
     for (const { id, keyed } of world.confirmed) {
       if (keyed !== ordered) continue;

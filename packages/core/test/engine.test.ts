@@ -47,6 +47,26 @@ test("an ordered retry never leaves its lane, and other keys flow", async () => 
   await clock.run(bus.close());
 });
 
+test("a key that waits fills its own shard's share of the window, and the other shards go on", async () => {
+  const { bus, clock } = await bench();
+  const seen = new Set<string>();
+  const options = { group: "work", window: 8, retry: { firstDelay: "1h", maxDelay: "1h" } } as const;
+  await clock.run(
+    bus.subscribe(keyed, options, ({ key }) => {
+      if (key === "stuck") throw new Error("not yet");
+      seen.add(key);
+    }),
+  );
+  const flood = Array.from({ length: 50 }, () => ({ payload: { key: "stuck" } }));
+  await clock.run(bus.producer(keyed).sendBatch(flood));
+  const others = Array.from({ length: 16 }, (_, index) => ({ payload: { key: `key-${index}` } }));
+  await clock.run(bus.producer(keyed).sendBatch(others));
+  await clock.advance(1000);
+  // Two shards: the keys of the other one are all handled.
+  expect(seen.size).toBeGreaterThan(0);
+  await clock.run(bus.close());
+});
+
 test("unavailable: nothing counts, nothing starts, one is tried until it is back", async () => {
   const { bus, clock } = await bench();
   let down = true;

@@ -73,7 +73,9 @@ test("when a whole lane is lost between two runs of its first message, none of i
 test("a message that is lost while its receive is still under way never starts", async () => {
   const { bus, clock, faulty } = await faultyBench();
   const aborted: boolean[] = [];
-  await clock.run(bus.subscribe(plain, { group: "work" }, (_payload, context) => void aborted.push(context.signal.aborted)));
+  await clock.run(
+    bus.subscribe(plain, { group: "work" }, (_payload, context) => void aborted.push(context.signal.aborted)),
+  );
   faulty.faults = { ...faulty.faults, slow: 1 };
   await clock.run(bus.publish(plain, 1));
   await clock.settle();

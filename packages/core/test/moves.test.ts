@@ -4,41 +4,51 @@ import { faultyBench } from "./support/faulty-bench.ts";
 
 const plain = topic("plain", { groups: ["work"] });
 
-test.each([true, false])("a copy that cannot be stored holds the message; nothing new starts, then all goes on (atomic: %s)", async (atomic) => {
-  const { bus, clock, faulty, broker, fates } = await faultyBench({ atomic });
-  const seen: unknown[] = [];
-  const subscription = await clock.run(
-    bus.subscribe(plain, { group: "work", concurrency: 1 }, (payload) => {
-      seen.push(payload);
-      if (payload === "poison") throw new PermanentError("never");
-    }),
-  );
-  await clock.run(bus.publish(plain, "poison"));
-  await clock.run(bus.publish(plain, "fine"));
-  await clock.settle();
-  expect(seen).toEqual(["poison", "fine"]);
+test.each([true, false])(
+  "a copy that cannot be stored holds the message; nothing new starts, then all goes on (atomic: %s)",
+  async (atomic) => {
+    const { bus, clock, faulty, broker, fates } = await faultyBench({ atomic });
+    const seen: unknown[] = [];
+    const subscription = await clock.run(
+      bus.subscribe(plain, { group: "work", concurrency: 1 }, (payload) => {
+        seen.push(payload);
+        if (payload === "poison") throw new PermanentError("never");
+      }),
+    );
+    await clock.run(bus.publish(plain, "poison"));
+    await clock.run(bus.publish(plain, "fine"));
+    await clock.settle();
+    expect(seen).toEqual(["poison", "fine"]);
 
-  for (const receiver of faulty.receivers) if (receiver.commit) receiver.commit = (units) => Promise.resolve(units.map(() => "unknown"));
-  faulty.faults = { ...faulty.faults, send: 1 };
-  const publishing = bus.publish(plain, "poison").catch(() => undefined);
-  // The publish itself fails too, until a raw client helps.
-  broker.publish("plain", { body: new TextEncoder().encode('"poison"'), headers: { "content-type": "application/json" } });
-  await clock.advance(70_000);
-  expect(subscription.health().state).toBe("blocked");
-  broker.publish("plain", { body: new TextEncoder().encode('"later"'), headers: { "content-type": "application/json" } });
-  await clock.advance(70_000);
-  expect(seen.filter((payload) => payload === "later")).toEqual([]);
-  faulty.faults = { ...faulty.faults, send: 0 };
-  for (const receiver of faulty.receivers) delete receiver.commit;
-  await clock.advance(120_000);
-  await publishing;
-  expect(seen).toContain("later");
-  expect(broker.depth("plain", "work").deadLetters).toBeGreaterThan(1);
-  expect(subscription.health()).toMatchObject({ state: "live", held: 0 });
-  expect(fates.some(({ fate }) => fate === "lost")).toBe(false);
-  await clock.run(bus.close());
-  expect(clock.timers).toBe(0);
-});
+    for (const receiver of faulty.receivers)
+      if (receiver.commit) receiver.commit = (units) => Promise.resolve(units.map(() => "unknown"));
+    faulty.faults = { ...faulty.faults, send: 1 };
+    const publishing = bus.publish(plain, "poison").catch(() => undefined);
+    // The publish itself fails too, until a raw client helps.
+    broker.publish("plain", {
+      body: new TextEncoder().encode('"poison"'),
+      headers: { "content-type": "application/json" },
+    });
+    await clock.advance(70_000);
+    expect(subscription.health().state).toBe("blocked");
+    broker.publish("plain", {
+      body: new TextEncoder().encode('"later"'),
+      headers: { "content-type": "application/json" },
+    });
+    await clock.advance(70_000);
+    expect(seen.filter((payload) => payload === "later")).toEqual([]);
+    faulty.faults = { ...faulty.faults, send: 0 };
+    for (const receiver of faulty.receivers) delete receiver.commit;
+    await clock.advance(120_000);
+    await publishing;
+    expect(seen).toContain("later");
+    expect(broker.depth("plain", "work").deadLetters).toBeGreaterThan(1);
+    expect(subscription.health()).toMatchObject({ state: "live", held: 0 });
+    expect(fates.some(({ fate }) => fate === "lost")).toBe(false);
+    await clock.run(bus.close());
+    expect(clock.timers).toBe(0);
+  },
+);
 
 test("a message that is lost while its copy cannot be stored is let go at once", async () => {
   const { bus, clock, faulty, fates, broker } = await faultyBench();
@@ -68,7 +78,11 @@ test("errors of any shape become a dead letter with a text", async () => {
     Symbol("sign"),
     Object.assign(new Error("x"), { message: { code: 1 }, name: undefined }),
     Object.create(null),
-    Object.defineProperty(new Error("x"), "message", { get: () => { throw new Error("getter"); } }),
+    Object.defineProperty(new Error("x"), "message", {
+      get: () => {
+        throw new Error("getter");
+      },
+    }),
   ];
   await clock.run(
     bus.subscribe(plain, { group: "work", retry: { attempts: 1 } }, (index) => {
@@ -94,8 +108,18 @@ test("a handler that returns a hostile thenable fails its own message only", asy
   const twice = { then: (resolve: (value: unknown) => void) => [resolve(undefined), resolve(undefined)] };
   await clock.run(
     bus.subscribe(plain, { group: "work", retry: { attempts: 1 } }, (payload) => {
-      if (payload === "getter") return Object.defineProperty({}, "then", { get: () => { throw new Error("no"); } }) as unknown as undefined;
-      if (payload === "throws") return { then: () => { throw new Error("no"); } } as unknown as undefined;
+      if (payload === "getter")
+        return Object.defineProperty({}, "then", {
+          get: () => {
+            throw new Error("no");
+          },
+        }) as unknown as undefined;
+      if (payload === "throws")
+        return {
+          then: () => {
+            throw new Error("no");
+          },
+        } as unknown as undefined;
       done.push(payload);
       return payload === "twice" ? (twice as unknown as undefined) : undefined;
     }),
@@ -110,10 +134,14 @@ test("a handler that returns a hostile thenable fails its own message only", asy
 test("without dead letters a message that is given up is dropped and counted", async () => {
   const { bus, clock } = await faultyBench();
   const subscription = await clock.run(
-    bus.subscribe(plain, { group: "work", deadLetter: false, retry: { attempts: 2, firstDelay: 1 } }, (payload, context) => {
-      if (payload === "defer" && context.message.headers["x"] === undefined) return context.drop("on purpose");
-      throw new Error("always");
-    }),
+    bus.subscribe(
+      plain,
+      { group: "work", deadLetter: false, retry: { attempts: 2, firstDelay: 1 } },
+      (payload, context) => {
+        if (payload === "defer" && context.message.headers["x"] === undefined) return context.drop("on purpose");
+        throw new Error("always");
+      },
+    ),
   );
   const dropped = bus.settled(plain, { fate: "drop" });
   await clock.run(bus.publish(plain, 1));
@@ -128,10 +156,14 @@ test("a broadcast tries again in place, then drops and counts", async () => {
   const { bus, clock } = await faultyBench();
   const attempts: number[] = [];
   const subscription = await clock.run(
-    bus.subscribe(plain, { broadcast: "watch", retry: { attempts: 3, firstDelay: "10s", maxDelay: "1m" } }, (_payload, context) => {
-      attempts.push(context.message.attempt);
-      throw new Error("always");
-    }),
+    bus.subscribe(
+      plain,
+      { broadcast: "watch", retry: { attempts: 3, firstDelay: "10s", maxDelay: "1m" } },
+      (_payload, context) => {
+        attempts.push(context.message.attempt);
+        throw new Error("always");
+      },
+    ),
   );
   const dropped = bus.settled(plain, { group: "watch", fate: "drop" });
   await clock.run(bus.publish(plain, 1));

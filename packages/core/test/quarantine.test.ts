@@ -33,36 +33,41 @@ async function publish(bench: FaultyBench, ...payloads: string[]): Promise<void>
 test.each([
   { counted: false, convictedAfter: 3 },
   { counted: true, convictedAfter: 6 },
-])("a message that kills its process alone is dead-lettered, its neighbours are not (returned ones counted: $counted)", async ({ counted, convictedAfter }) => {
-  const wrap = <D extends Driver>(driver: D): D => ({
-    ...driver,
-    capabilities: { ...driver.capabilities, release: { order: "kept", counted } },
-    connect: async (context: Parameters<Driver["connect"]>[0]) => {
-      const connection = await driver.connect(context);
-      return Object.assign(connection, { capabilities: { ...connection.capabilities, release: { order: "kept", counted } } });
-    },
-  });
-  const bench = await faultyBench({ wrap, clientName: "all" });
-  await publish(bench, "poison", "one", "two");
-  const buses = [];
-  let deaths = 0;
-  for (; deaths < 10; deaths++) {
-    const { bus, started } = await start(bench);
-    buses.push(bus);
-    if (!started.includes("poison")) break;
-    await crash(bench, "all");
-    // A dead process opens nothing again.
-    void bus.close();
-    await bench.clock.settle();
-  }
-  expect(deaths).toBe(convictedAfter);
-  await bench.clock.advance(30_000);
-  const [letter, ...others] = bench.broker.deadLetters("plain", "work");
-  expect(others).toEqual([]);
-  expect(letter?.headers["dlq-reason"]).toBe("crash-suspect");
-  expect(bench.broker.depth("plain", "work")).toMatchObject({ ready: 0, inFlight: 0 });
-  await bench.clock.run(Promise.all([...buses, bench.bus].map((bus) => bus.close())));
-});
+])(
+  "a message that kills its process alone is dead-lettered, its neighbours are not (returned ones counted: $counted)",
+  async ({ counted, convictedAfter }) => {
+    const wrap = <D extends Driver>(driver: D): D => ({
+      ...driver,
+      capabilities: { ...driver.capabilities, release: { order: "kept", counted } },
+      connect: async (context: Parameters<Driver["connect"]>[0]) => {
+        const connection = await driver.connect(context);
+        return Object.assign(connection, {
+          capabilities: { ...connection.capabilities, release: { order: "kept", counted } },
+        });
+      },
+    });
+    const bench = await faultyBench({ wrap, clientName: "all" });
+    await publish(bench, "poison", "one", "two");
+    const buses = [];
+    let deaths = 0;
+    for (; deaths < 10; deaths++) {
+      const { bus, started } = await start(bench);
+      buses.push(bus);
+      if (!started.includes("poison")) break;
+      await crash(bench, "all");
+      // A dead process opens nothing again.
+      void bus.close();
+      await bench.clock.settle();
+    }
+    expect(deaths).toBe(convictedAfter);
+    await bench.clock.advance(30_000);
+    const [letter, ...others] = bench.broker.deadLetters("plain", "work");
+    expect(others).toEqual([]);
+    expect(letter?.headers["dlq-reason"]).toBe("crash-suspect");
+    expect(bench.broker.depth("plain", "work")).toMatchObject({ ready: 0, inFlight: 0 });
+    await bench.clock.run(Promise.all([...buses, bench.bus].map((bus) => bus.close())));
+  },
+);
 
 test("a process that lives is no proof: what comes back to it because its lease was lost is not convicted", async () => {
   const bench = await faultyBench();
@@ -92,7 +97,11 @@ test("a quarantine ends when nothing comes any more, and when enough harmless me
   await publish(bench, "m");
   subscription.resume();
   await clock.settle();
-  const slow = await clock.run(bus.subscribe(topic("other", { groups: ["g"] }), { group: "g" }, () => (broken ? new Promise<void>(() => {}) : undefined)));
+  const slow = await clock.run(
+    bus.subscribe(topic("other", { groups: ["g"] }), { group: "g" }, () =>
+      broken ? new Promise<void>(() => {}) : undefined,
+    ),
+  );
   await clock.run(bench.bus.publish(topic("other", { groups: ["g"] }), 1));
   for (let n = 0; n < 2; n++) {
     await clock.settle();
@@ -119,7 +128,9 @@ test("a broadcast, or a group without dead letters, drops what it convicts", asy
     const bus = await bench.another();
     buses.push(bus);
     await clock.run(
-      bus.subscribe(plain, { group: "work", deadLetter: false }, (payload) => (payload === "poison" ? new Promise<void>(() => {}) : undefined)),
+      bus.subscribe(plain, { group: "work", deadLetter: false }, (payload) =>
+        payload === "poison" ? new Promise<void>(() => {}) : undefined,
+      ),
     );
     await clock.settle();
     if (n === 3) break;
@@ -128,7 +139,9 @@ test("a broadcast, or a group without dead letters, drops what it convicts", asy
     await clock.settle();
   }
   await clock.advance(10_000);
-  expect(bench.fates.filter(({ fate }) => fate === "drop").map(({ reason }) => reason?.slice(0, 13))).toEqual(["crash-suspect"]);
+  expect(bench.fates.filter(({ fate }) => fate === "drop").map(({ reason }) => reason?.slice(0, 13))).toEqual([
+    "crash-suspect",
+  ]);
   expect(broker.depth("plain", "work")).toMatchObject({ ready: 0, inFlight: 0, deadLetters: 0 });
   await clock.run(Promise.all([...buses, bench.bus].map((bus) => bus.close())));
 });

@@ -123,9 +123,14 @@ export const batches: readonly Case[] = [
         { payload: bad, options: { headers: { "sluice-attempts": "1" } } },
         { payload: last, options: { id: idOf(last), headers: { [runHeader]: context.run } } },
       ]);
-      assert.deepEqual(results.map((result) => result.status), ["sent", "failed", "sent"]);
+      assert.deepEqual(
+        results.map((result) => result.status),
+        ["sent", "failed", "sent"],
+      );
       const failed = results[1];
-      await refuses("INVALID_MESSAGE", "the bad entry", () => Promise.reject(failed?.status === "failed" ? failed.error : failed));
+      await refuses("INVALID_MESSAGE", "the bad entry", () =>
+        Promise.reject(failed?.status === "failed" ? failed.error : failed),
+      );
       for (const item of [good, last]) {
         const fields = { topic: topic.name, id: idOf(item), key: item.key, n: item.n };
         context.ledger.write("publish-intent", fields);

@@ -64,10 +64,18 @@ export const delivery: readonly Case[] = [
       const topic = context.name();
       await declare(parts, topic, ["g"]);
       const receiver = await receiverOf(context, parts.connection, topic, "g");
-      const first = await within(context.limits().idleMs, "an aborted receive", receiver.receive(10, AbortSignal.timeout(300)));
+      const first = await within(
+        context.limits().idleMs,
+        "an aborted receive",
+        receiver.receive(10, AbortSignal.timeout(300)),
+      );
       assert.deepEqual(first, []);
       await put(parts.connection, { topic }, ["sentinel"]);
-      const second = await within(context.limits().idleMs, "the sentinel", untilSome(() => receiver.receive(10, AbortSignal.timeout(1_000))));
+      const second = await within(
+        context.limits().idleMs,
+        "the sentinel",
+        untilSome(() => receiver.receive(10, AbortSignal.timeout(1_000))),
+      );
       assert.equal(second, 1, "exactly the sentinel");
       const bus = await context.connect();
       const cancel = new AbortController();
@@ -130,7 +138,9 @@ export const delivery: readonly Case[] = [
       const topics = Array.from({ length: context.size(3, 8) }, () => context.topic({ shards: 1 }));
       await Promise.all(topics.map((topic) => subscribe(context, bus, topic, { group: "g" })));
       await Promise.all(
-        topics.map((topic, index) => publishAll(context, bus, topic, makeItems(context.run, 25, { producer: `p${index}` }))),
+        topics.map((topic, index) =>
+          publishAll(context, bus, topic, makeItems(context.run, 25, { producer: `p${index}` })),
+        ),
       );
       await Promise.all(topics.map((topic) => effects(context, topic, "g", 25)));
       await bus.drain({ deadline: 10_000 });
@@ -202,7 +212,10 @@ export const delivery: readonly Case[] = [
         context.ledger.write("publish-intent", fields);
         const outgoing = record(idOf(item), JSON.stringify(item), item.key);
         Object.assign(outgoing.headers, { "conformance-run": context.run, "content-type": "application/json" });
-        const [result] = await sender.send([{ to: { topic: topic.name }, record: outgoing }], AbortSignal.timeout(10_000));
+        const [result] = await sender.send(
+          [{ to: { topic: topic.name }, record: outgoing }],
+          AbortSignal.timeout(10_000),
+        );
         assert.equal(result?.outcome, "stored");
         context.ledger.write("publish-ok", fields);
       }

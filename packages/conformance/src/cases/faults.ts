@@ -69,10 +69,24 @@ export const faults: readonly Case[] = [
     async run(context) {
       const topic = context.topic({ groups: [group] });
       const count = 2_000;
-      const plan = { topic: topic.name, groups: [group], ordered: false, shards: topic.shards, count, keys: 20, concurrency: 50, confirmed: [], pauseMs: 5 };
+      const plan = {
+        topic: topic.name,
+        groups: [group],
+        ordered: false,
+        shards: topic.shards,
+        count,
+        keys: 20,
+        concurrency: 50,
+        confirmed: [],
+        pauseMs: 5,
+      };
       const first = startProducer(context, plan);
       const confirmed = () => context.journal.ids("publish-ok", topic.name);
-      await context.journal.until("half is confirmed", { idleMs: 30_000, totalMs: 60_000 }, () => confirmed().size >= count / 2);
+      await context.journal.until(
+        "half is confirmed",
+        { idleMs: 30_000, totalMs: 60_000 },
+        () => confirmed().size >= count / 2,
+      );
       await first.kill();
       context.journal.catchUp();
       context.ledger.write("fault", { detail: `killed ${first.name} at ${confirmed().size}` });
@@ -100,11 +114,15 @@ export const faults: readonly Case[] = [
       assert.ok(control);
       const topic = context.topic({ groups: [group] });
       const consumers = await Promise.all([context.connect(), context.connect()]);
-      for (const bus of consumers) await subscribe(context, bus, topic, { group, concurrency: 5, window: 10 }, () => pause(5));
+      for (const bus of consumers)
+        await subscribe(context, bus, topic, { group, concurrency: 5, window: 10 }, () => pause(5));
       const count = 2_000;
       const flow = steadyFlow(context, topic, count, 120);
       const recoveries: number[] = [];
-      for (const [share, fault] of [[0.33, "restart"], [0.66, "kill"]] as const) {
+      for (const [share, fault] of [
+        [0.33, "restart"],
+        [0.66, "kill"],
+      ] as const) {
         await reach(context, topic, Math.floor(count * share));
         context.ledger.write("fault", { detail: fault });
         await within(60_000, `${fault} of the broker`, control[fault](2_000));
@@ -116,7 +134,10 @@ export const faults: readonly Case[] = [
       await within(60_000, "every publish settles", flow.done);
       const bound = 2 * context.harness.timing.recoveryMs;
       context.metrics.recoveryMs = Math.max(...recoveries);
-      assert.ok(context.metrics.recoveryMs <= bound, `the first effect after the broker was back took ${context.metrics.recoveryMs} ms, bound ${bound}`);
+      assert.ok(
+        context.metrics.recoveryMs <= bound,
+        `the first effect after the broker was back took ${context.metrics.recoveryMs} ms, bound ${bound}`,
+      );
       const confirmed = context.journal.ids("publish-ok", topic.name).size;
       await reach(context, topic, confirmed);
       await Promise.all(consumers.map((bus) => bus.drain({ deadline: 10_000 })));
@@ -194,7 +215,11 @@ export const faults: readonly Case[] = [
       let deaths = 0;
       const innocent = () => effectsSoFar(context, topic) >= items.length - 1;
       let member = startConsumer(context, plan);
-      const convicted = async () => (innocent() && (await context.raw.deadLetters(topic.name, group)).length > 0) || undefined;
+      const convicted = async () => {
+        const dead = (await context.raw.deadLetters(topic.name, group)).length;
+        assert.ok(dead <= 1, `${dead} messages were convicted, one of them is guilty (${deaths} deaths)`);
+        return (innocent() && dead === 1) || undefined;
+      };
       const stop = new AbortController();
       const supervising = (async () => {
         while (!stop.signal.aborted) {
@@ -206,7 +231,13 @@ export const faults: readonly Case[] = [
         }
       })();
       try {
-        await poll(180_000, () => `the poison is convicted and the others are handled (${deaths} deaths, ${effectsSoFar(context, topic)} handled)`, convicted, 200);
+        await poll(
+          180_000,
+          () =>
+            `the poison is convicted and the others are handled (${deaths} deaths, ${effectsSoFar(context, topic)} handled)`,
+          convicted,
+          200,
+        );
       } finally {
         stop.abort();
         await supervising;
@@ -227,7 +258,11 @@ export const faults: readonly Case[] = [
         const member = startConsumer(context, planFor(topic, { poison: idOf(poison) }));
         assert.equal(await within(60_000, "the consumer dies", member.ended), "killed");
       }
-      assert.equal((await context.raw.deadLetters(topic.name, group)).length, 0, "a count that is not declared convicted");
+      assert.equal(
+        (await context.raw.deadLetters(topic.name, group)).length,
+        0,
+        "a count that is not declared convicted",
+      );
     },
   }),
 ];

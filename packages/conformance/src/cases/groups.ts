@@ -47,9 +47,13 @@ export const groups: readonly Case[] = [
       await Promise.all(buses.map((each) => each.drain({ deadline: 5_000 })));
       await conserve(context, topic, "g");
       const shares = members.map(
-        ({ process }) => context.journal.events.filter((event) => event.event === "effect" && event.process === process).length,
+        ({ process }) =>
+          context.journal.events.filter((event) => event.event === "effect" && event.process === process).length,
       );
-      assert.ok(shares.every((share) => share > 0), `one member got nothing: ${shares.join(", ")}`);
+      assert.ok(
+        shares.every((share) => share > 0),
+        `one member got nothing: ${shares.join(", ")}`,
+      );
     },
   }),
   defineCase({
@@ -113,7 +117,11 @@ export const groups: readonly Case[] = [
       await effects(context, topic, "calm", 5);
       const failed = () => context.journal.total("handler-end", topic.name, "failing");
       await context.journal.until("every message failed three times", context.limits(), () => failed() >= 15);
-      await within(context.limits().totalMs, "five dead letters", untilCount(5, () => context.raw.deadLetters(topic.name, "failing")));
+      await within(
+        context.limits().totalMs,
+        "five dead letters",
+        untilCount(5, () => context.raw.deadLetters(topic.name, "failing")),
+      );
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "calm");
       await conserve(context, topic, "failing");

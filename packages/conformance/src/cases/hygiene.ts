@@ -50,7 +50,11 @@ export const hygiene: readonly Case[] = [
       const late = makeItems(context.run, 40, { producer: "late" });
       const publishing = publishAll(context, publisher, topic, late, { concurrency: 40 });
       const called = monotonicMs();
-      await within(6_500, "drain with a deadline of 5 s", Promise.all([bus.drain({ deadline: 5_000 }), publisher.drain({ deadline: 5_000 })]));
+      await within(
+        6_500,
+        "drain with a deadline of 5 s",
+        Promise.all([bus.drain({ deadline: 5_000 }), publisher.drain({ deadline: 5_000 })]),
+      );
       await within(1_000, "every publish settled", publishing);
       const starts = context.journal.events.filter((event) => event.event === "handler-start");
       const after = starts.filter((event) => event.at > called + 50);
@@ -102,7 +106,12 @@ export const hygiene: readonly Case[] = [
           const limits = { idleMs: 30_000, totalMs: 30_000 + context.harness.timing.recoveryMs };
           const over = () => own().some((event) => event.event === "closed" || event.event === "problem");
           await context.journal.until(`process "${step}" closes`, limits, over, child.output);
-          const exit = await within(4_000, `process "${step}" ends by itself`, child.exited, () => `${context.journal.tail()}\n${child.output()}`);
+          const exit = await within(
+            4_000,
+            `process "${step}" ends by itself`,
+            child.exited,
+            () => `${context.journal.tail()}\n${child.output()}`,
+          );
           context.journal.catchUp();
           const events = own();
           const problems = events.filter((event) => event.event === "problem").map((event) => event.detail);
@@ -151,7 +160,9 @@ export const hygiene: readonly Case[] = [
       await subscribe(context, bus, topic, { group: "g" }, () => closing.resolve(bus.close()));
       await publishAll(context, bus, topic, makeItems(context.run, 1));
       await within(limit, "close inside a handler", closing.promise);
-      await refuses("CLOSED", "publish after that", () => bus.publish(topic, makeItems(context.run, 1)[0] ?? assert.fail()));
+      await refuses("CLOSED", "publish after that", () =>
+        bus.publish(topic, makeItems(context.run, 1)[0] ?? assert.fail()),
+      );
     },
   }),
   defineCase({
@@ -198,7 +209,12 @@ async function handlerShapes(context: CaseContext): Promise<void> {
     await publishAll(context, bus, topic, makeItems(context.run, 10, { after: 1 }));
     const wanted = name === "foreign" ? 10 : 11; // What it means is not promised; that others flow is.
     const flowing = () => [...context.journal.ids("effect", topic.name, "g").keys()].length;
-    await context.journal.until(`messages flow after shape "${name}"`, context.limits(), () => flowing() >= wanted, () => `handled ${flowing()}`);
+    await context.journal.until(
+      `messages flow after shape "${name}"`,
+      context.limits(),
+      () => flowing() >= wanted,
+      () => `handled ${flowing()}`,
+    );
   }
   await bus.drain({ deadline: 2_000 });
 }

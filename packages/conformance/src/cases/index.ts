@@ -34,8 +34,10 @@ export const catalogue: readonly Case[] = [
 
 /** Known behaviours of messaging suites that have no meaning here, so that their absence is a statement. */
 export const notApplicable: Readonly<Record<string, string>> = {
-  "BA-02": "How many messages share one request to the broker is not promised: batching is by load, and the broker cannot tell.",
+  "BA-02":
+    "How many messages share one request to the broker is not promised: batching is by load, and the broker cannot tell.",
   "RD-04": "A lease that runs out is no attempt: attempts count runs of the handler. Crashes are judged by G-06.",
   "RD-09": "There is no upper bound on the age of a retried message; expiresAt (RD-08) is the publisher's statement.",
-  "GR-06": "Partitions are the broker's matter; members never address one. GR-02 and OR-01 test what follows from them.",
+  "GR-06":
+    "Partitions are the broker's matter; members never address one. GR-02 and OR-01 test what follows from them.",
 };

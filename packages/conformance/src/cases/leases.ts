@@ -17,16 +17,17 @@ export const leases: readonly Case[] = [
     required: false,
     profile: "standard",
     needs: needs.lease,
-    run: (context) => expire(context, async ({ context, connection, topic, lease }) => {
-      const next = await receiverOf(context, connection, topic, "g");
-      const [again] = await take(next, 1, lease + context.limits().idleMs);
-      assert.ok(again, "the message came again");
-      if (context.facts.capabilities.deliveries !== "absent") assert.equal(again.deliveries, 2);
-      await context.journal.until("the first holder is told", context.limits(), () =>
-        context.journal.events.some((event) => event.event === "settle-lost"),
-      );
-      await acceptAll(next, [again]);
-    }),
+    run: (context) =>
+      expire(context, async ({ context, connection, topic, lease }) => {
+        const next = await receiverOf(context, connection, topic, "g");
+        const [again] = await take(next, 1, lease + context.limits().idleMs);
+        assert.ok(again, "the message came again");
+        if (context.facts.capabilities.deliveries !== "absent") assert.equal(again.deliveries, 2);
+        await context.journal.until("the first holder is told", context.limits(), () =>
+          context.journal.events.some((event) => event.event === "settle-lost"),
+        );
+        await acceptAll(next, [again]);
+      }),
   }),
   defineCase({
     id: "AK-12",
@@ -35,16 +36,17 @@ export const leases: readonly Case[] = [
     required: false,
     profile: "standard",
     needs: needs.lease,
-    run: (context) => expire(context, async ({ context, connection, topic, lease, receiver, delivery }) => {
-      const next = await receiverOf(context, connection, topic, "g");
-      const [again] = await take(next, 1, lease + context.limits().idleMs);
-      assert.ok(again, "the message came again");
-      assert.deepEqual(await receiver.settle([{ delivery, accept: true }]), ["lost"]);
-      await next.settle([{ delivery: again, accept: false, release: "failed" }]);
-      const [third] = await take(next, 1, lease + context.limits().idleMs);
-      assert.ok(third, "the stale settlement took the message away from its new holder");
-      await acceptAll(next, [third]);
-    }),
+    run: (context) =>
+      expire(context, async ({ context, connection, topic, lease, receiver, delivery }) => {
+        const next = await receiverOf(context, connection, topic, "g");
+        const [again] = await take(next, 1, lease + context.limits().idleMs);
+        assert.ok(again, "the message came again");
+        assert.deepEqual(await receiver.settle([{ delivery, accept: true }]), ["lost"]);
+        await next.settle([{ delivery: again, accept: false, release: "failed" }]);
+        const [third] = await take(next, 1, lease + context.limits().idleMs);
+        assert.ok(third, "the stale settlement took the message away from its new holder");
+        await acceptAll(next, [third]);
+      }),
   }),
   defineCase({
     id: "AK-13",
@@ -78,14 +80,15 @@ export const leases: readonly Case[] = [
     required: false,
     profile: "standard",
     needs: needs.renewal,
-    run: (context) => expire(context, async ({ context, connection, topic, lease, receiver, delivery }) => {
-      const next = await receiverOf(context, connection, topic, "g");
-      const [again] = await take(next, 1, lease + context.limits().idleMs);
-      assert.ok(again);
-      assert.deepEqual(await receiver.extend?.([delivery], lease), [delivery]);
-      assert.deepEqual(await next.extend?.([again], lease), []);
-      await acceptAll(next, [again]);
-    }),
+    run: (context) =>
+      expire(context, async ({ context, connection, topic, lease, receiver, delivery }) => {
+        const next = await receiverOf(context, connection, topic, "g");
+        const [again] = await take(next, 1, lease + context.limits().idleMs);
+        assert.ok(again);
+        assert.deepEqual(await receiver.extend?.([delivery], lease), [delivery]);
+        assert.deepEqual(await next.extend?.([again], lease), []);
+        await acceptAll(next, [again]);
+      }),
   }),
   defineCase({
     id: "G-16",
@@ -94,7 +97,10 @@ export const leases: readonly Case[] = [
     required: false,
     profile: "standard",
     async run(context) {
-      const { connection, topic } = await prepare(context, Array.from({ length: 30 }, (_, index) => `m${index}`));
+      const { connection, topic } = await prepare(
+        context,
+        Array.from({ length: 30 }, (_, index) => `m${index}`),
+      );
       const receiver = await receiverOf(context, connection, topic, "g", { window: 5 });
       const first = await take(receiver, 5, context.limits().idleMs);
       assert.equal(first.length, 5);

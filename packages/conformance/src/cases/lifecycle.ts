@@ -111,7 +111,11 @@ export const lifecycle: readonly Case[] = [
       await within(20_000, "drain of the publishing bus", publisher.drain({ deadline: 15_000 }));
       await within(1_000, "every publish settled before drain resolved", publishing);
       const confirmed = context.journal.total("publish-ok", topic.name);
-      assert.equal(confirmed, items.length, `${confirmed} of ${items.length} were confirmed\n${context.journal.tail(5)}`);
+      assert.equal(
+        confirmed,
+        items.length,
+        `${confirmed} of ${items.length} were confirmed\n${context.journal.tail(5)}`,
+      );
       await effects(context, topic, "g", items.length);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "g");
@@ -129,7 +133,11 @@ export const lifecycle: readonly Case[] = [
       const [item] = makeItems(context.run, 1);
       assert.ok(item);
       await publishOne(context.ledger, context.run, bus, topic, item);
-      await within(5_000 + context.harness.timing.recoveryMs, "two closes at once", Promise.all([bus.close(), bus.close()]));
+      await within(
+        5_000 + context.harness.timing.recoveryMs,
+        "two closes at once",
+        Promise.all([bus.close(), bus.close()]),
+      );
       await within(1_000, "a third close", bus.close());
       await refuses("CLOSED", "publish after close", () => bus.publish(topic, item));
       await refuses("CLOSED", "subscribe after close", () => bus.subscribe(topic, { group: "g" }, () => {}));

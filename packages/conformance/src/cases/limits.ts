@@ -50,7 +50,9 @@ export const limits: readonly Case[] = [
       for (const [name, value] of Object.entries(many)) assert.equal(seen.get("many")?.headers[name], value);
       if (Number.isFinite(most)) {
         const over = Object.fromEntries(Array.from({ length: most + 1 }, (_, n) => [`x-${n}`, ""]));
-        await refuses(["INVALID_MESSAGE", "TOO_LARGE"], `${most + 1} headers`, () => bus.publish(topic, Buffer.from("over"), { headers: over }));
+        await refuses(["INVALID_MESSAGE", "TOO_LARGE"], `${most + 1} headers`, () =>
+          bus.publish(topic, Buffer.from("over"), { headers: over }),
+        );
       }
       await bus.drain({ deadline: 5_000 });
     },
@@ -101,9 +103,16 @@ export const limits: readonly Case[] = [
   }),
 ];
 
-async function oversize(context: CaseContext, bus: Collector["bus"], topic: Collector["topic"], size: number): Promise<void> {
+async function oversize(
+  context: CaseContext,
+  bus: Collector["bus"],
+  topic: Collector["topic"],
+  size: number,
+): Promise<void> {
   const body = Buffer.alloc(size);
-  const error = await refuses("TOO_LARGE", `${size} bytes`, () => bus.publish(topic, body), { names: String(context.facts.limits.messageBytes) });
+  const error = await refuses("TOO_LARGE", `${size} bytes`, () => bus.publish(topic, body), {
+    names: String(context.facts.limits.messageBytes),
+  });
   assert.equal(error.outcome, "not-stored", "an oversize message is certainly not stored");
 }
 

@@ -56,8 +56,16 @@ export const negative: readonly Case[] = [
         10_000,
         "the driver's own connect",
         driver
-          .connect({ runtime: nodeRuntime, signal: AbortSignal.timeout(9_000), clientName: "wrong", report: (event) => void notes.push(event.detail) })
-          .then(() => undefined, (reason: unknown) => reason),
+          .connect({
+            runtime: nodeRuntime,
+            signal: AbortSignal.timeout(9_000),
+            clientName: "wrong",
+            report: (event) => void notes.push(event.detail),
+          })
+          .then(
+            () => undefined,
+            (reason: unknown) => reason,
+          ),
       );
       assert.equal((failure as { readonly retryable?: unknown }).retryable, false, describe(failure));
       const shown = [error.message, error.stack, describe(error.cause), describe(failure), ...notes].join("\n");
@@ -93,7 +101,10 @@ export const negative: readonly Case[] = [
       assert.ok(silent);
       const cancel = new AbortController();
       const connecting = connect(context.harness.driver({ via: silent }), { signal: cancel.signal });
-      const ended = connecting.then(() => "connected", () => "rejected");
+      const ended = connecting.then(
+        () => "connected",
+        () => "rejected",
+      );
       await pause(200);
       const aborted = monotonicMs();
       cancel.abort();

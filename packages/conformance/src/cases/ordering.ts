@@ -17,7 +17,9 @@ async function refused(context: CaseContext): Promise<void> {
 function overlaps(context: CaseContext, topic: string): number {
   let running = 0;
   let most = 0;
-  for (const event of context.journal.events.filter((each) => each.topic === topic).sort((one, two) => one.at - two.at)) {
+  for (const event of context.journal.events
+    .filter((each) => each.topic === topic)
+    .sort((one, two) => one.at - two.at)) {
     if (event.event === "handler-start") most = Math.max(most, ++running);
     else if (event.event === "effect" || event.event === "handler-end") running--;
   }

@@ -105,14 +105,33 @@ export const provisioning: readonly Case[] = [
     async run(context) {
       const bus = await context.connect();
       const base = context.name("n");
-      const refused = ["", " ", "a b", "a/b", "a#", "*", "a%b", "a:b", "..", ".a", "-a", "ü", "🦊", "x".repeat(129), "__proto__"];
+      const refused = [
+        "",
+        " ",
+        "a b",
+        "a/b",
+        "a#",
+        "*",
+        "a%b",
+        "a:b",
+        "..",
+        ".a",
+        "-a",
+        "ü",
+        "🦊",
+        "x".repeat(129),
+        "__proto__",
+      ];
       for (const name of refused) {
         assert.throws(() => declareTopic(name), { code: "CONFIG" }, `topic name ${JSON.stringify(name.slice(0, 20))}`);
         const call = () => bus.subscribe(declareTopic(context.name()), { group: name }, () => {});
         await refuses("CONFIG", `group name ${JSON.stringify(name.slice(0, 20))}`, call);
       }
       const tails = ["a.b", "a-b", "a_b", "A.b", "a.b.retry", "a.b.dlq", "goog", "x.fifo", "constructor"];
-      const names = [...tails.map((tail) => `${base}.${tail}`), base.padEnd(Math.min(120, context.facts.limits.nameBytes - 10), "y")];
+      const names = [
+        ...tails.map((tail) => `${base}.${tail}`),
+        base.padEnd(Math.min(120, context.facts.limits.nameBytes - 10), "y"),
+      ];
       const topics = names.map((name) =>
         declareTopic<string, Item>(name, { shards: 1, key: (item) => item.key, ordering: "none" }),
       );
@@ -122,11 +141,15 @@ export const provisioning: readonly Case[] = [
         const result = opened[index];
         if (result?.status !== "rejected") continue;
         // A broker for which two names are the same thing refuses the second one.
-        await refuses("CONFIG", `subscribing to ${topic.name}`, () => Promise.reject(result.reason), { names: topic.name });
+        await refuses("CONFIG", `subscribing to ${topic.name}`, () => Promise.reject(result.reason), {
+          names: topic.name,
+        });
       }
       assert.ok(usable.length >= topics.length - 2, `only ${usable.length} of ${topics.length} names work`);
       await Promise.all(
-        usable.map((topic, index) => publishAll(context, bus, topic, makeItems(context.run, 2, { producer: `p${index}` }))),
+        usable.map((topic, index) =>
+          publishAll(context, bus, topic, makeItems(context.run, 2, { producer: `p${index}` })),
+        ),
       );
       for (const topic of usable) await effects(context, topic, "g", 2);
       await bus.drain({ deadline: 10_000 });

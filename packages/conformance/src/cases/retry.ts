@@ -20,7 +20,11 @@ export const retry: readonly Case[] = [
     needs: needs.deadLetter,
     async run(context) {
       const bus = await context.connect();
-      for (const [attempts, inPlace] of [[1, 2_000], [3, 2_000], [3, 0]] as const) {
+      for (const [attempts, inPlace] of [
+        [1, 2_000],
+        [3, 2_000],
+        [3, 0],
+      ] as const) {
         const topic = context.topic();
         const options = { group: "g", retry: { ...quickRetry, attempts, inPlace } };
         await subscribe(context, bus, topic, options, (item) => {
@@ -123,7 +127,10 @@ export const retry: readonly Case[] = [
       });
       await publishAll(context, bus, topic, makeItems(context.run, 2), { concurrency: 1 });
       await effects(context, topic, "g", 2);
-      assert.deepEqual(runs.map((run) => run.attempt), [1, 2]);
+      assert.deepEqual(
+        runs.map((run) => run.attempt),
+        [1, 2],
+      );
       const waited = (runs[1]?.at ?? 0) - (runs[0]?.at ?? 0);
       assert.ok(waited >= delay - earlyMs, `came back after ${Math.round(waited)} ms instead of ${delay}`);
       await bus.drain({ deadline: 5_000 });
@@ -263,7 +270,11 @@ export const retry: readonly Case[] = [
       await subscribe(context, bus, topic, options, (item) => void order.push(priorityOf(item.n)));
       await within(context.limits(10).totalMs, "ten messages", effects(context, topic, "g", 10));
       await bus.drain({ deadline: 5_000 });
-      assert.deepEqual(order, order.toSorted((one, two) => two - one), "a low priority before a high one");
+      assert.deepEqual(
+        order,
+        order.toSorted((one, two) => two - one),
+        "a low priority before a high one",
+      );
     },
     async inverse(context) {
       const bus = await context.connect();
@@ -274,4 +285,3 @@ export const retry: readonly Case[] = [
     },
   }),
 ];
-

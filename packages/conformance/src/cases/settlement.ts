@@ -79,7 +79,11 @@ export const settlement: readonly Case[] = [
         else if (item.n === 1) return release.promise;
       });
       await publishAll(context, bus, topic, makeItems(context.run, 2), { concurrency: 1 });
-      await context.journal.until("the first starts", context.limits(), () => context.journal.total("handler-start", topic.name, "g") > 0);
+      await context.journal.until(
+        "the first starts",
+        context.limits(),
+        () => context.journal.total("handler-start", topic.name, "g") > 0,
+      );
       await publishAll(context, bus, topic, makeItems(context.run, 1, { prefix: "x" }));
       await within(context.limits().idleMs, "another key flows meanwhile", other.promise); // The sentinel.
       const second = () => context.journal.events.some((event) => event.event === "handler-start" && event.n === 2);
@@ -102,7 +106,10 @@ export const settlement: readonly Case[] = [
       const receiver = await receiverOf(context, connection, topic, "g");
       const taken = await take(receiver, 5, context.limits().idleMs);
       assert.deepEqual(taken.map(textOf), letters);
-      await acceptAll(receiver, taken.filter((each) => "ABD".includes(textOf(each))));
+      await acceptAll(
+        receiver,
+        taken.filter((each) => "ABD".includes(textOf(each))),
+      );
       await receiver.close(AbortSignal.timeout(5_000));
       const next = await receiverOf(context, connection, topic, "g");
       const again = await take(next, 3, context.limits().idleMs);
@@ -124,7 +131,10 @@ export const settlement: readonly Case[] = [
       assert.deepEqual(taken.map(textOf).sort(), letters);
       const returned = taken.find((each) => textOf(each) === "E");
       assert.ok(returned);
-      await acceptAll(receiver, taken.filter((each) => "ABD".includes(textOf(each))));
+      await acceptAll(
+        receiver,
+        taken.filter((each) => "ABD".includes(textOf(each))),
+      );
       await receiver.settle([{ delivery: returned, accept: false, release: "returned" }]);
       await receiver.close(AbortSignal.timeout(5_000));
       await put(connection, { topic }, ["sentinel"], () => "k");

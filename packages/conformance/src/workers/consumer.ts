@@ -25,7 +25,8 @@ export interface ConsumerPlan {
 export async function consumerWorker(parts: WorkerParts): Promise<void> {
   const { harness, ledger, run, stopped } = parts;
   const plan = parts.options as unknown as ConsumerPlan;
-  const note = (fields: object, message: string) => ledger.write("note", { detail: `${message} ${JSON.stringify(fields)}` });
+  const note = (fields: object, message: string) =>
+    ledger.write("note", { detail: `${message} ${JSON.stringify(fields)}` });
   const logger = { debug: () => {}, info: () => {}, warn: note, error: note };
   const bus = await connect(harness.driver(), { clientName: parts.clientName ?? ledger.process, logger });
   const declared = topic<string, Item>(plan.topic, {

@@ -24,7 +24,10 @@ function decodeBody(topic: AnyTopic, delivery: Delivery, body: Uint8Array, what:
   const given = delivery.headers[wire.contentType];
   const wanted = topic.codec.contentType;
   if (given !== undefined && mediaType(given) !== mediaType(wanted)) {
-    throw new SluiceError("INVALID_PAYLOAD", `${what} has content type "${given}"; the topic's codec reads "${wanted}"`);
+    throw new SluiceError(
+      "INVALID_PAYLOAD",
+      `${what} has content type "${given}"; the topic's codec reads "${wanted}"`,
+    );
   }
   try {
     return topic.codec.decode(body);

@@ -13,6 +13,7 @@ import type { Mover } from "./mover.ts";
 import { Outage } from "./outage.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import type { Settings } from "./settings.ts";
+import { ShardHolds } from "./shard-holds.ts";
 import { Settler } from "./settler.ts";
 import { timeLimit } from "./time-limits.ts";
 import { count, Work } from "./work.ts";
@@ -43,7 +44,7 @@ export class Engine {
   readonly #fates: Fates;
   readonly #outage: Outage;
   /** Waiting, running, between two runs, leaving. */
-  readonly held: Held = new Held();
+  readonly held: Held;
   readonly #running = new Set<Work>();
   readonly settler: Settler;
   readonly counters: Counters = newCounters();
@@ -54,7 +55,7 @@ export class Engine {
   readonly #early = new WeakSet<Delivery>();
   #blockers = 0;
   #pumping = false;
-  #quiet: (() => void)[] = [];
+  #quiet: { readonly ours: boolean; readonly resolve: () => void }[] = [];
   paused = false;
   /** Draining: nothing starts any more. */
   stopped = false;
@@ -63,6 +64,8 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    const { ordered, window } = options.settings;
+    this.held = new Held(ordered ? new ShardHolds(window) : undefined);
     this.settler = new Settler(options.settleBatch);
     this.#runner = new Runner({
       host: options.host,
@@ -275,7 +278,10 @@ export class Engine {
     this.held.remove(work);
     this.#leaving.delete(work);
     work.state = "gone";
-    work.unwrap?.({ ok: false, error: new SluiceError("LEASE_LOST", `sluice: message ${work.id} left before its fate`) });
+    work.unwrap?.({
+      ok: false,
+      error: new SluiceError("LEASE_LOST", `sluice: message ${work.id} left before its fate`),
+    });
     this.#next(work);
   }
 
@@ -301,6 +307,7 @@ export class Engine {
     // n.b. Not before all are marked: the lane of one that leaves must not start the next that is lost as well.
     for (const work of lost) this.#lose(work, reason);
     this.#dropLost();
+    this.#checkQuiet();
     this.#options.room();
     this.pump();
   }
@@ -375,16 +382,21 @@ export class Engine {
     for (const work of [...this.#running, ...this.#stuck]) work.context?.abort(error);
   }
 
-  /** Resolves when no handler runs and nothing is being moved or settled. */
-  quiet(): Promise<void> {
-    if (this.#running.size === 0 && this.#leaving.size === 0) return Promise.resolve();
-    return new Promise((resolve) => void this.#quiet.push(resolve));
+  /** Resolves when no handler runs and nothing is being moved or settled. `ours`: but for what is lost, and runs on unheard. */
+  quiet(ours = false): Promise<void> {
+    if (this.#isQuiet(ours)) return Promise.resolve();
+    return new Promise((resolve) => void this.#quiet.push({ ours, resolve }));
+  }
+
+  #isQuiet(ours: boolean): boolean {
+    if (!ours) return this.#running.size === 0 && this.#leaving.size === 0;
+    return [...this.#running, ...this.#leaving].every((work) => work.lost);
   }
 
   #checkQuiet(): void {
-    if (this.#running.size > 0 || this.#leaving.size > 0 || this.#quiet.length === 0) return;
+    if (this.#quiet.length === 0) return;
     const waiting = this.#quiet;
-    this.#quiet = [];
-    for (const resolve of waiting) resolve();
+    this.#quiet = waiting.filter(({ ours }) => !this.#isQuiet(ours));
+    for (const { ours, resolve } of waiting) if (this.#isQuiet(ours)) resolve();
   }
 }

@@ -3,7 +3,9 @@ import { isOutcome, type Outcome } from "../outcome.ts";
 import { delayCeiling, type RetryPolicy } from "./retry-policy.ts";
 
 /** What one run of the handler came to. */
-export type RunResult = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
+export type RunResult =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly error: unknown };
 
 export type DeadLetterReason = "permanent" | "invalid" | "exhausted" | "rejected" | "crash-suspect" | "expired";
 
@@ -18,7 +20,12 @@ export type Fate =
       readonly reason: string | undefined;
       readonly error: unknown;
     }
-  | { readonly kind: "dead-letter"; readonly reason: DeadLetterReason; readonly detail: string; readonly error: unknown }
+  | {
+      readonly kind: "dead-letter";
+      readonly reason: DeadLetterReason;
+      readonly detail: string;
+      readonly error: unknown;
+    }
   | { readonly kind: "drop"; readonly reason: string; readonly error: unknown }
   /** Something the handler needs is down: keep the message, count nothing, pause the subscription. */
   | { readonly kind: "hold"; readonly error: unknown };

@@ -1,7 +1,11 @@
 import { type Filter, type Headers, type Runtime, wire } from "../driver/index.ts";
 
 /** Why a message is accepted without a run; `undefined` when it is wanted. */
-export function unwanted(headers: Headers, filter: Filter | undefined, runtime: Runtime): "filtered" | "expired" | undefined {
+export function unwanted(
+  headers: Headers,
+  filter: Filter | undefined,
+  runtime: Runtime,
+): "filtered" | "expired" | undefined {
   if (filter && !matches(filter, headers)) return "filtered";
   const expiresAt = headers[wire.expiresAt];
   return expiresAt !== undefined && Number(expiresAt) <= runtime.wallMs() ? "expired" : undefined;

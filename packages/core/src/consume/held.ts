@@ -1,10 +1,17 @@
 import type { Delivery, Receiver } from "../driver/index.ts";
+import type { ShardHolds } from "./shard-holds.ts";
 import type { Work } from "./work.ts";
 
 /** Everything that the engine holds, and how much that is. */
 export class Held {
   readonly #works = new Map<Delivery, Work>();
+  /** Only with ordering: without it nothing piles up behind a waiting message. */
+  readonly #holds: ShardHolds | undefined;
   #bytes = 0;
+
+  constructor(holds?: ShardHolds) {
+    this.#holds = holds;
+  }
 
   get size(): number {
     return this.#works.size;
@@ -17,6 +24,7 @@ export class Held {
   add(work: Work): void {
     this.#works.set(work.delivery, work);
     this.#bytes += work.bytes;
+    this.#holds?.add(work);
   }
 
   get(delivery: Delivery): Work | undefined {
@@ -25,7 +33,9 @@ export class Held {
 
   /** A second call does nothing. */
   remove(work: Work): void {
-    if (this.#works.delete(work.delivery)) this.#bytes -= work.bytes;
+    if (!this.#works.delete(work.delivery)) return;
+    this.#bytes -= work.bytes;
+    this.#holds?.remove(work);
   }
 
   of(receiver: Receiver): Work[] {

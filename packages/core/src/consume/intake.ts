@@ -130,7 +130,9 @@ export class Intake {
       this.#end = resolve;
       void receiver.closed.then(() => resolve("closed"));
     });
-    const loops = Array.from({ length: this.#limits?.receivesInFlight ?? 1 }, () => this.#pull(receiver, session.signal));
+    const loops = Array.from({ length: this.#limits?.receivesInFlight ?? 1 }, () =>
+      this.#pull(receiver, session.signal),
+    );
     if (this.#stopping.signal.aborted) this.#end?.("stop");
     const cancel = this.#quarantine?.on ? this.#untilCalm() : undefined;
     const why = await asked;
@@ -183,8 +185,9 @@ export class Intake {
     const { engine, window, windowBytes } = this.#options;
     if (engine.paused || engine.stopped || engine.held.bytes >= windowBytes) return 0;
     const room = (this.#quarantine?.on ? 1 : window) - engine.held.size;
-    const batch = Math.min(this.#limits?.receiveBatch ?? 1, window);
-    return room >= Math.min(batch, Math.ceil(window / 4)) || engine.held.size === 0 ? Math.min(room, batch) : 0;
+    // No more than a quarter at once: one shard must not fill the window before its share of it is noticed.
+    const batch = Math.min(this.#limits?.receiveBatch ?? 1, Math.ceil(window / 4));
+    return room >= batch || engine.held.size === 0 ? Math.min(room, batch) : 0;
   }
 
   #admit(deliveries: readonly Delivery[], receiver: Receiver): void {
@@ -246,7 +249,7 @@ export class Intake {
     const { engine } = this.#options;
     await untilAborted(signal, quietly(receiver.stop(signal)), receiver.closed);
     engine.giveBack(moveOn);
-    await untilAborted(signal, engine.quiet(), receiver.closed);
+    await untilAborted(signal, engine.quiet(true), receiver.closed);
   }
 
   async #finish(receiver: Receiver, signal: AbortSignal): Promise<void> {

@@ -178,7 +178,10 @@ function moverOf(bus: BusParts, capabilities: Capabilities, block: (on: boolean)
   });
 }
 
-function observers(bus: BusParts, settings: Settings): Pick<ConstructorParameters<typeof Engine>[0], "settled" | "failed" | "stuck"> {
+function observers(
+  bus: BusParts,
+  settings: Settings,
+): Pick<ConstructorParameters<typeof Engine>[0], "settled" | "failed" | "stuck"> {
   const { system } = bus.driver;
   const group = settings.name;
   return {
@@ -194,7 +197,8 @@ function observers(bus: BusParts, settings: Settings): Pick<ConstructorParameter
       events.attemptFailed.publish({ system, topic: topic.name, group, id, attempt: failures, error, waitMs });
     },
     stuck(work, kind) {
-      if (kind === "stuck") bus.logger.error({ topic: work.topic.name, group, messageId: work.id }, "a handler never ended");
+      if (kind === "stuck")
+        bus.logger.error({ topic: work.topic.name, group, messageId: work.id }, "a handler never ended");
       events.stuck.publish({ system, topic: work.topic.name, group, id: work.id, kind });
     },
   };

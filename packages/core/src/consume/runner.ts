@@ -74,7 +74,10 @@ export class Runner {
 
 function tooLate(work: Work, context: HandlerContext): unknown {
   if (context.signal.aborted) return context.signal.reason;
-  return new SluiceError("LEASE_LOST", `sluice: message ${work.id} of topic "${work.topic.name}" has left; next() came too late`);
+  return new SluiceError(
+    "LEASE_LOST",
+    `sluice: message ${work.id} of topic "${work.topic.name}" has left; next() came too late`,
+  );
 }
 
 /** An outcome that was made and not returned fails the run. */

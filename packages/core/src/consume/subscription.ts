@@ -220,4 +220,3 @@ export interface Event<Name extends string = string, Payload = unknown> {
   readonly topic: Name;
   readonly payload: Payload;
 }
-

@@ -29,7 +29,16 @@ export interface Faults {
   slow: number;
 }
 
-export const noFaults: Faults = { connect: 0, provision: 0, open: 0, send: 0, settle: 0, extend: 0, commit: 0, slow: 0 };
+export const noFaults: Faults = {
+  connect: 0,
+  provision: 0,
+  open: 0,
+  send: 0,
+  settle: 0,
+  extend: 0,
+  commit: 0,
+  slow: 0,
+};
 
 /** Breaks whatever is opened through its driver, as its own random numbers decide, and watches that core keeps the contract. */
 export class Faulty {

@@ -1,4 +1,14 @@
-import { type Bus, connect, type Context, type Outcome, PermanentError, type Subscription, topic, type Topic, UnavailableError } from "@sluice/core";
+import {
+  type Bus,
+  connect,
+  type Context,
+  type Outcome,
+  PermanentError,
+  type Subscription,
+  topic,
+  type Topic,
+  UnavailableError,
+} from "@sluice/core";
 import { memory, MemoryBroker, type Simulation, simulation } from "@sluice/memory";
 import { Faulty, type Faults, noFaults } from "./faulty.ts";
 
@@ -27,13 +37,23 @@ export interface Payload {
 }
 
 export type Step =
-  | { readonly kind: "publish"; readonly keyed: boolean; readonly key: string; readonly count: number; readonly acts: readonly Act[] }
+  | {
+      readonly kind: "publish";
+      readonly keyed: boolean;
+      readonly key: string;
+      readonly count: number;
+      readonly acts: readonly Act[];
+    }
   | { readonly kind: "wait"; readonly ms: number }
   | { readonly kind: "faults"; readonly faults: Faults }
   | { readonly kind: "kill" | "revoke" | "cut" | "pause" | "resume" | "join" | "leave" };
 
 export const plain: Topic<Payload, Payload, "plain"> = topic<"plain", Payload>("plain", { groups: ["work", "audit"] });
-export const keyed: Topic<Payload, Payload, "keyed"> = topic<"keyed", Payload>("keyed", { key: (payload: Payload) => payload.key, shards: 2, groups: ["work"] });
+export const keyed: Topic<Payload, Payload, "keyed"> = topic<"keyed", Payload>("keyed", {
+  key: (payload: Payload) => payload.key,
+  shards: 2,
+  groups: ["work"],
+});
 
 const attempts = 4;
 const retry = { attempts, firstDelay: 100, maxDelay: "5s" } as const;
@@ -78,13 +98,18 @@ export class World {
     const process = ++this.#processes;
     const inner = memory({ broker: this.broker, leaseMs: 3000, limits: { sendsInFlight: 1 } });
     const driver = this.faulty.driver(inner, { atomic: this.#atomic });
-    const options = { runtime: this.clock.runtime, clientName: `process-${process}`, publish: { deadline: "20s" } } as const;
+    const options = {
+      runtime: this.clock.runtime,
+      clientName: `process-${process}`,
+      publish: { deadline: "20s" },
+    } as const;
     const bus = await connect(driver, options).catch(() => undefined);
     if (!bus) return;
     const member = { bus, subscriptions: [] as Subscription[], process };
     this.#open.push(member);
     const common = { retry, timeout: "2s", concurrency: 3, window: 8 } as const;
-    const handler = (group: string) => (payload: Payload, context: Context) => this.#handle(payload, context, group, process);
+    const handler = (group: string) => (payload: Payload, context: Context) =>
+      this.#handle(payload, context, group, process);
     const add = (opened: Promise<Subscription>) =>
       opened.then((subscription) => void member.subscriptions.push(subscription)).catch(() => undefined);
     await Promise.all([
@@ -158,7 +183,11 @@ export class World {
   }
 
   get #quiet(): boolean {
-    return [["plain", "work"], ["plain", "audit"], ["keyed", "work"]].every(([name = "", group = ""]) => {
+    return [
+      ["plain", "work"],
+      ["plain", "audit"],
+      ["keyed", "work"],
+    ].every(([name = "", group = ""]) => {
       const { ready, inFlight, delayed } = this.broker.depth(name, group);
       return ready + inFlight + delayed === 0;
     });
@@ -179,10 +208,20 @@ export class World {
     const sequence = this.#sequence++;
     const id = `m${sequence}`;
     const sent = bus.publish(ordered ? keyed : plain, { key, sequence, acts }, { id });
-    this.#behind(sent.then(() => void this.confirmed.push({ id, keyed: ordered }), () => void this.disturbed.add(key)));
+    this.#behind(
+      sent.then(
+        () => void this.confirmed.push({ id, keyed: ordered }),
+        () => void this.disturbed.add(key),
+      ),
+    );
   }
 
-  #handle(payload: Payload, context: Context, group: string, process: number): void | Outcome | Promise<void | Outcome> {
+  #handle(
+    payload: Payload,
+    context: Context,
+    group: string,
+    process: number,
+  ): void | Outcome | Promise<void | Outcome> {
     const { id, attempt } = context.message;
     const name = `${group}/${id}`;
     const nth = this.runs.get(name) ?? 0;
