@@ -24,6 +24,9 @@ export interface Mutant {
   readonly facts?: (facts: Facts) => Facts;
 }
 
+/** What may be missing. */
+export type Maybe<T> = T | undefined;
+
 /** What differs from the healthy driver. Each answers only the members that it replaces. */
 export interface Changes {
   readonly connect?: (driver: Driver, context: ConnectContext) => Promise<Connection> | undefined;
@@ -76,7 +79,7 @@ export function mutate(driver: Driver, changes: Changes): Driver {
 }
 
 /** A sender that changes every item on its way out. `undefined`: not stored, and reported as stored. */
-export function eachItem(change: (item: SendItem, number: number) => SendItem | undefined): Changes {
+export function eachItem(change: (item: SendItem, number: number) => Maybe<SendItem>): Changes {
   let number = 0;
   return {
     sender: (sender) => ({

@@ -1,10 +1,10 @@
 /** Defects of leases and groups: who holds what, and for how long. */
 import type { Source } from "@sluice/core/driver";
-import { eachDelivery, type Mutant, tracking } from "./mutant.ts";
+import { eachDelivery, type Maybe, type Mutant, tracking } from "./mutant.ts";
 
 const live = (): AbortSignal => new AbortController().signal;
 
-function groupOf(source: Source | undefined): { readonly topic: string; readonly group: string } | undefined {
+function groupOf(source: Maybe<Source>): { readonly topic: string; readonly group: string } | undefined {
   return source && "group" in source && !source.deadLetter ? { topic: source.topic, group: source.group } : undefined;
 }
 

@@ -6,7 +6,7 @@ import { within } from "./clock.ts";
 import type { CaseContext } from "./context.ts";
 import { quickRetry } from "./flow.ts";
 
-export interface Seen {
+interface Seen {
   readonly body: Uint8Array;
   readonly headers: Readonly<Record<string, string>>;
 }

@@ -1,9 +1,10 @@
 /** What the fault cases share: plans, load, and what to look for afterwards. */
 import assert from "node:assert/strict";
+import type { Bus } from "@sluice/core";
 import { monotonicMs, pause, poll } from "./clock.ts";
 import type { CaseContext, ItemTopic } from "./context.ts";
 import type { Member } from "./fleet.ts";
-import { missing, publishOne } from "./flow.ts";
+import { depth, missing, publishOne } from "./flow.ts";
 import { type Item, makeItems } from "./payload.ts";
 import type { ConsumerPlan } from "./workers/consumer.ts";
 
@@ -46,11 +47,11 @@ export function steadyFlow(
   topic: ItemTopic,
   count: number,
   perSecond: number,
-  keys = 20,
+  options: { readonly keys?: number; readonly bus?: Bus } = {},
 ): { readonly items: readonly Item[]; readonly done: Promise<void> } {
-  const items = makeItems(context.run, count, { keys, padding: 200 });
+  const items = makeItems(context.run, count, { keys: options.keys ?? 20, padding: 200 });
   const done = (async () => {
-    const bus = await context.connect();
+    const bus = options.bus ?? (await context.connect());
     const started = monotonicMs();
     const publishing: Promise<unknown>[] = [];
     for (const [index, item] of items.entries()) {
@@ -78,6 +79,20 @@ export async function reach(context: CaseContext, topic: ItemTopic, count: numbe
   );
 }
 
+/** Waits until every confirmed message is handled, and the broker holds nothing more, unconfirmed arrivals included. */
+export async function caughtUp(context: CaseContext, topic: ItemTopic): Promise<void> {
+  const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
+  const handled = () => context.journal.ids("effect", topic.name, group);
+  const confirmed = () => context.journal.ids("publish-ok", topic.name);
+  await context.journal.until(
+    "every confirmed message is handled",
+    limits,
+    () => [...confirmed().keys()].every((id) => handled().has(id)),
+    () => `missing ${missing(context, topic.name, group)}`,
+  );
+  await depth(context, topic.name, group, 0);
+}
+
 /** Milliseconds from `at` to the first effect after it. */
 export function recoveryAfter(context: CaseContext, topic: ItemTopic, at: number): number {
   const next = context.journal.events
@@ -102,7 +117,7 @@ export async function busiest(context: CaseContext, topic: ItemTopic, members: r
 }
 
 /** Ids that this process started and did not finish. */
-export function openStarts(context: CaseContext, topic: ItemTopic, name: string): Map<string, number> {
+function openStarts(context: CaseContext, topic: ItemTopic, name: string): Map<string, number> {
   const open = new Map<string, number>();
   for (const event of context.journal.events) {
     if (event.process !== name || event.topic !== topic.name || event.id === undefined) continue;

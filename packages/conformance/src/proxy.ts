@@ -122,27 +122,39 @@ export class FaultProxy {
   }
 
   #pump(from: Socket, to: Socket, direction: Direction): void {
-    let due = 0; // Chunks of one direction never overtake each other.
+    // One line per direction: two timers that are due together may fire in any order, and bytes must not.
+    const line: { readonly chunk: Buffer; readonly due: number }[] = [];
+    let last = 0;
+    let waiting = false;
+    let ended = false;
+    const forward = () => {
+      waiting = false;
+      for (let head = line[0]; head && head.due <= monotonicMs(); head = line[0]) {
+        line.shift();
+        write(from, to, head.chunk);
+      }
+      const [next] = line;
+      if (next) {
+        waiting = true;
+        after(Math.max(1, next.due - monotonicMs()), forward);
+      } else if (ended) to.end();
+    };
     from.on("data", (chunk: Buffer) => {
       const rule = this.#rules[direction];
       if (rule.kind === "blackhole") {
         this.swallowed += chunk.length;
         return;
       }
-      const wait = waitOf(rule, chunk.length);
       const now = monotonicMs();
-      if (rule.kind === "pass" && due <= now) {
-        write(from, to, chunk);
-        return;
-      }
-      due = rule.kind === "limit" ? Math.max(due, now) + wait : Math.max(due, now + wait);
-      if (rule.kind === "limit") from.pause();
-      after(due - now, () => {
-        if (rule.kind === "limit") from.resume();
-        write(from, to, chunk);
-      });
+      const start = rule.kind === "limit" ? Math.max(last, now) : now;
+      last = Math.max(last, start + waitOf(rule, chunk.length));
+      line.push({ chunk, due: last });
+      if (!waiting) forward();
     });
-    from.on("end", () => to.end());
+    from.on("end", () => {
+      ended = true;
+      if (line.length === 0) to.end();
+    });
   }
 }
 
@@ -157,9 +169,4 @@ function write(from: Socket, to: Socket, chunk: Buffer): void {
   if (to.write(chunk)) return;
   from.pause();
   to.once("drain", () => from.resume());
-}
-
-/** `host:port` as text, for options that want one. */
-export function addressText(address: Address): string {
-  return `${address.host}:${address.port}`;
 }

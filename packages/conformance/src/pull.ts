@@ -5,7 +5,7 @@ import type { CaseContext, ItemTopic } from "./context.ts";
 import { quickRetry } from "./flow.ts";
 import type { Item } from "./payload.ts";
 
-export type Delivered = Consumer<Item> extends AsyncIterable<infer Each> ? Each : never;
+type Delivered = Consumer<Item> extends AsyncIterable<infer Each> ? Each : never;
 
 export interface Pull {
   /** The next delivery; `undefined` when the stream ended. */

@@ -29,7 +29,7 @@ export interface Report {
 }
 
 /** This package's version. */
-export function kitVersion(): string {
+function kitVersion(): string {
   const file = readFileSync(new URL("../package.json", import.meta.url), "utf8");
   return (JSON.parse(file) as { readonly version: string }).version;
 }

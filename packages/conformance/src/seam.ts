@@ -47,7 +47,7 @@ export async function declare(
 }
 
 /** Sends records to one destination in one call. */
-export async function sendTo(
+async function sendTo(
   connection: Connection,
   to: Destination,
   records: readonly OutgoingRecord[],

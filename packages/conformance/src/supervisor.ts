@@ -14,7 +14,7 @@ export interface WorkerTask {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-export interface Exit {
+interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }

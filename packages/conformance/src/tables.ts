@@ -10,6 +10,7 @@ const guarantees: readonly (readonly [promise: string, cases: readonly string[]]
   ["Nothing lost without a fault, nothing twice", ["DL-04", "DL-05", "G-10"]],
   ["Nothing lost when consumers are killed", ["G-01"]],
   ["Nothing lost when the broker restarts", ["G-03"]],
+  ["Nothing lost when the network fails", ["G-04a", "G-04b", "G-04c", "G-04d"]],
   ["Nothing lost while members come and go", ["G-05"]],
   ["Every group gets everything; members share", ["GR-01", "GR-02"]],
   ["Order per key, also under retries", ["OR-01", "OR-04", "G-20"]],

@@ -113,10 +113,11 @@ export class BusCore {
       declarations: this.declarations,
       logger: this.logger,
       middleware,
-      sendCopy: (item, then) =>
+      sendCopy: (item, then, signal) =>
         this.queue.enqueue(item, {
           deadlineMs: this.runtime.monotonicMs() + copyMs,
           internal: true,
+          signal,
           onSettled: (result) => then(result.outcome === "stored" ? undefined : result.error),
         }),
       publish: (topic, payload, options, cause) => this.publish(topic, payload, withCause(options, cause), cause),

@@ -63,6 +63,15 @@ export interface DeadLettersParts {
 
 const window = 256;
 
+/** Where a letter goes; `undefined`: nowhere. */
+type Target = (letter: DeadLetter, headers: Headers) => { to: Destination; headers: Headers } | undefined;
+
+interface Passed {
+  readonly delivery: Delivery;
+  readonly matched: boolean;
+  readonly error: SluiceError | undefined;
+}
+
 /** The dead letters of one group of a topic. Made by `bus.deadLetters(topic, { group })`. */
 export class DeadLetters {
   readonly #parts: DeadLettersParts;
@@ -92,7 +101,10 @@ export class DeadLetters {
     const signal = options.signal ?? new AbortController().signal;
     const connection = await this.#parts.keeper.connection(signal);
     if (!connection.browse) {
-      throw new SluiceError("UNSUPPORTED", `${this.#parts.driver}: dead letters cannot be listed on this broker; use count and redrive`);
+      throw new SluiceError(
+        "UNSUPPORTED",
+        `${this.#parts.driver}: dead letters cannot be listed on this broker; use count and redrive`,
+      );
     }
     try {
       const page = await connection.browse(this.#parts.source, options.after, options.max ?? 100, signal);
@@ -120,32 +132,23 @@ export class DeadLetters {
     return { discarded: taken, kept };
   }
 
-  async #each(
-    selection: DeadLetterSelection,
-    target: (letter: DeadLetter, headers: Headers) => { to: Destination; headers: Headers } | undefined,
-  ): Promise<{ taken: number; kept: number }> {
+  async #each(selection: DeadLetterSelection, target: Target): Promise<{ taken: number; kept: number }> {
     const signal = selection.signal ?? new AbortController().signal;
-    const receiver = await this.#open(signal);
     const { filter = () => true, max = Number.POSITIVE_INFINITY } = selection;
+    const { receiver, most } = await this.#open(signal);
     let taken = 0;
     let kept = 0;
     try {
       while (taken < max && !signal.aborted) {
-        const deliveries = await receiver.receive(Math.min(window, max - taken), signal);
+        const deliveries = await receiver.receive(Math.min(most, max - taken), signal);
         if (!deliveries) break;
-        const results = await Promise.all(
-          deliveries.map(async (delivery) => {
-            const letter = toLetter(delivery);
-            const matched = filter(letter);
-            // n.b. One that does not match goes to the end: a log cannot take from the middle, a queue would hand it out again.
-            const next = matched ? target(letter, delivery.headers) : { to: this.#parts.source, headers: delivery.headers };
-            if (next) await this.#copy(delivery, next.to, next.headers);
-            return matched;
-          }),
-        );
-        await receiver.settle(deliveries.map((delivery) => ({ delivery, accept: true })));
-        taken += results.filter(Boolean).length;
-        kept += results.filter((matched) => !matched).length;
+        const all = await Promise.all(deliveries.map((delivery) => this.#pass(delivery, filter, target, signal)));
+        const passed = all.filter(({ error }) => error === undefined);
+        // n.b. Also when one failed: those that were copied would be there twice.
+        if (passed.length > 0) await receiver.settle(passed.map(({ delivery }) => ({ delivery, accept: true })));
+        for (const { error } of all) if (error !== undefined) throw error;
+        taken += all.filter(({ matched }) => matched).length;
+        kept += all.filter(({ matched }) => !matched).length;
       }
       await receiver.flush(signal);
     } catch (error) {
@@ -156,22 +159,41 @@ export class DeadLetters {
     return { taken, kept };
   }
 
-  async #open(signal: AbortSignal): Promise<Receiver> {
+  async #pass(
+    delivery: Delivery,
+    filter: (letter: DeadLetter) => boolean,
+    target: Target,
+    signal: AbortSignal,
+  ): Promise<Passed> {
+    try {
+      const letter = toLetter(delivery);
+      const matched = filter(letter);
+      // n.b. One that does not match goes to the end: a log cannot take from the middle, a queue would hand it out again.
+      const next = matched ? target(letter, delivery.headers) : { to: this.#parts.source, headers: delivery.headers };
+      if (next) await this.#copy(delivery, next.to, next.headers, signal);
+      return { delivery, matched, error: undefined };
+    } catch (error) {
+      return { delivery, matched: false, error: fromDriver(error) };
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<{ receiver: Receiver; most: number }> {
     const connection = await this.#parts.keeper.connection(signal);
     try {
-      return await connection.receiver([this.#parts.source], {
+      const receiver = await connection.receiver([this.#parts.source], {
         ordered: false,
         window,
         windowBytes: 64 * 1024 * 1024,
         // Lost ones are handed out again later: the copy that was sent is a duplicate then.
         lost: () => undefined,
       });
+      return { receiver, most: Math.min(window, connection.limits.settleBatch) };
     } catch (error) {
       throw fromDriver(error);
     }
   }
 
-  #copy(delivery: Delivery, to: Destination, headers: Headers): Promise<void> {
+  #copy(delivery: Delivery, to: Destination, headers: Headers, signal: AbortSignal): Promise<void> {
     const hop = count(delivery.headers[wire.hop]) + 1;
     const id = delivery.id ?? this.#parts.runtime.id();
     const copy = Object.assign<Headers, Headers>(emptyHeaders(), headers);
@@ -179,7 +201,7 @@ export class DeadLetters {
     const time = delivery.time ?? this.#parts.runtime.wallMs();
     const record = { id, dedupId: `${id}/${hop}`, key: delivery.key, body: delivery.body, headers: copy, time };
     return new Promise((resolve, reject) => {
-      this.#parts.sendCopy({ to, record, from: delivery }, (error) => (error ? reject(error) : resolve()));
+      this.#parts.sendCopy({ to, record, from: delivery }, (error) => (error ? reject(error) : resolve()), signal);
     });
   }
 }

@@ -23,6 +23,13 @@ export class Queue<T> {
     return item;
   }
 
+  /** Takes those for which `which` holds; the others keep their order. */
+  take(which: (item: T) => boolean): T[] {
+    const items = this.drain();
+    this.#items = items.filter((item) => !which(item));
+    return items.filter(which);
+  }
+
   /** Takes everything. */
   drain(): T[] {
     const items = this.#items.slice(this.#head) as T[];

@@ -117,12 +117,12 @@ async function run(world: World, steps: readonly Step[], abrupt: boolean): Promi
   }
   expect(world.wrong).toEqual([]);
   expect(world.faulty.wrong).toEqual([]);
-  checkFates(world);
+  checkFates(world, !disturbed);
   if (!disturbed) checkOrder(world);
 }
 
 /** Each confirmed message was handled, dropped on purpose, or is a dead letter: for every group of its topic. */
-function checkFates(world: World): void {
+function checkFates(world: World, exactly: boolean): void {
   for (const [name, group, ordered] of [
     ["plain", "work", false],
     ["plain", "audit", false],
@@ -133,6 +133,7 @@ function checkFates(world: World): void {
       if (keyed !== ordered) continue;
       const finished = world.finished.has(`${name}/${group}/${id}`);
       if (!finished && !dead.has(id)) expect.fail(`${id} vanished from ${name}/${group}`);
+      if (exactly && finished && dead.has(id)) expect.fail(`${id} has two fates in ${name}/${group}`);
     }
   }
 }

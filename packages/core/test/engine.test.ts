@@ -98,11 +98,15 @@ test("a run over its time limit is aborted and tried again elsewhere; its late e
   const late = gate();
   let reason: unknown;
   const subscription = await clock.run(
-    bus.subscribe(plain, { group: "work", timeout: "10s", concurrency: 1, retry: { inPlace: 0 } }, (_payload, context) => {
-      if (context.message.attempt > 1) return undefined;
-      context.signal.addEventListener("abort", () => (reason = context.signal.reason));
-      return late.opened;
-    }),
+    bus.subscribe(
+      plain,
+      { group: "work", timeout: "10s", concurrency: 1, retry: { inPlace: 0 } },
+      (_payload, context) => {
+        if (context.message.attempt > 1) return undefined;
+        context.signal.addEventListener("abort", () => (reason = context.signal.reason));
+        return late.opened;
+      },
+    ),
   );
   await clock.run(bus.publish(plain, 1));
   await clock.advance(11_000);
@@ -231,12 +235,16 @@ test("what a failed handler changed is not seen by the next run", async () => {
   const { bus, clock } = await bench();
   const seen: unknown[] = [];
   await clock.run(
-    bus.subscribe(topic<"mutable", { list: number[] }>("mutable"), { group: "work", retry: { firstDelay: 0 } }, (payload, context) => {
-      seen.push([...payload.list], context.message.headers["x"]);
-      payload.list.push(99);
-      (context.message.headers as Record<string, string>)["x"] = "changed";
-      if (context.message.attempt === 1) throw new Error("again");
-    }),
+    bus.subscribe(
+      topic<"mutable", { list: number[] }>("mutable"),
+      { group: "work", retry: { firstDelay: 0 } },
+      (payload, context) => {
+        seen.push([...payload.list], context.message.headers["x"]);
+        payload.list.push(99);
+        (context.message.headers as Record<string, string>)["x"] = "changed";
+        if (context.message.attempt === 1) throw new Error("again");
+      },
+    ),
   );
   const done = bus.settled(topic("mutable"), { fate: "done" });
   await clock.run(bus.publish(topic<"mutable", { list: number[] }>("mutable"), { list: [1] }, { headers: { x: "y" } }));
@@ -259,7 +267,7 @@ test("delivery middleware sees the last word; attempt middleware every run", asy
             async (context, next) => {
               log.push("delivery >");
               const result = await next().catch((error: unknown) => `threw ${(error as Error).message}`);
-              log.push(`delivery < ${String(result)} ${context.message.attempt}`);
+              log.push(`delivery < ${result as string} ${context.message.attempt}`);
               throw new PermanentError("the middleware decides");
             },
           ],

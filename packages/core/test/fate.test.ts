@@ -25,7 +25,11 @@ test("what is returned", () => {
   expect(fate({})).toEqual({ kind: "done" });
   expect(fate(gives("anything else"))).toEqual({ kind: "done" });
   expect(fate(gives(outcome.drop("why")))).toMatchObject({ kind: "drop", reason: "why" });
-  expect(fate(gives(outcome.deadLetter("why")))).toMatchObject({ kind: "dead-letter", reason: "rejected", detail: "why" });
+  expect(fate(gives(outcome.deadLetter("why")))).toMatchObject({
+    kind: "dead-letter",
+    reason: "rejected",
+    detail: "why",
+  });
   expect(fate(gives(outcome.defer("1s", "why")))).toMatchObject({ kind: "defer", delayMs: 1000, inPlace: false });
   expect(fate(gives(outcome.retry({ delay: 5 })))).toMatchObject({ kind: "retry", delayMs: 5, inPlace: true });
 });
@@ -37,7 +41,11 @@ test("a defer counts no attempt, a retry does", () => {
 });
 
 test("what is thrown", () => {
-  expect(fate(fails(new PermanentError("no")))).toMatchObject({ kind: "dead-letter", reason: "permanent", detail: "no" });
+  expect(fate(fails(new PermanentError("no")))).toMatchObject({
+    kind: "dead-letter",
+    reason: "permanent",
+    detail: "no",
+  });
   expect(fate(fails(new UnavailableError("down")))).toMatchObject({ kind: "hold" });
   expect(fate(fails(new SluiceError("INVALID_PAYLOAD", "bad")))).toMatchObject({ reason: "invalid", detail: "bad" });
   for (const thrown of [new Error("x"), new TypeError("x"), "x", undefined, null, 0, Object.create(null)]) {
@@ -52,7 +60,10 @@ test("where the next run happens", () => {
   expect(fate({ ...second, staysHere: true })).toMatchObject({ inPlace: true });
   expect(fate({ ...fails(new Error("x")), mustMove: true })).toMatchObject({ delayMs: 100, inPlace: false });
   // The run goes on: holding it here would run it twice at once.
-  expect(fate({ ...fails(new UnavailableError("down")), mustMove: true })).toMatchObject({ kind: "retry", inPlace: false });
+  expect(fate({ ...fails(new UnavailableError("down")), mustMove: true })).toMatchObject({
+    kind: "retry",
+    inPlace: false,
+  });
 });
 
 test("without a dead letter it is dropped, with the reason", () => {

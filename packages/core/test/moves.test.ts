@@ -1,4 +1,5 @@
 import { PermanentError, topic } from "@sluice/core";
+import type { Driver } from "@sluice/core/driver";
 import { expect, test } from "vitest";
 import { faultyBench } from "./support/faulty-bench.ts";
 
@@ -105,10 +106,12 @@ test("errors of any shape become a dead letter with a text", async () => {
 test("a handler that returns a hostile thenable fails its own message only", async () => {
   const { bus, clock, broker } = await faultyBench();
   const done: unknown[] = [];
+  // oxlint-disable-next-line no-thenable
   const twice = { then: (resolve: (value: unknown) => void) => [resolve(undefined), resolve(undefined)] };
   await clock.run(
     bus.subscribe(plain, { group: "work", retry: { attempts: 1 } }, (payload) => {
       if (payload === "getter")
+        // oxlint-disable-next-line no-thenable
         return Object.defineProperty({}, "then", {
           get: () => {
             throw new Error("no");
@@ -116,6 +119,7 @@ test("a handler that returns a hostile thenable fails its own message only", asy
         }) as unknown as undefined;
       if (payload === "throws")
         return {
+          // oxlint-disable-next-line no-thenable
           then: () => {
             throw new Error("no");
           },
@@ -171,6 +175,32 @@ test("a broadcast tries again in place, then drops and counts", async () => {
   expect(attempts).toEqual([1, 2, 3]);
   expect(subscription.health().counters).toMatchObject({ dropped: 1, retried: 2, deadLettered: 0 });
   await clock.run(bus.close());
+});
+
+test("a delay longer than the broker's longest comes early; without any the message waits here", async () => {
+  for (const delayMs of [60_000, 0]) {
+    const wrap = <D extends Driver>(driver: D): D => ({
+      ...driver,
+      connect: async (context: Parameters<Driver["connect"]>[0]) => {
+        const connection = await driver.connect(context);
+        return Object.assign(connection, { limits: { ...connection.limits, delayMs } });
+      },
+    });
+    const { bus, clock, fates } = await faultyBench({ wrap });
+    const seen: number[] = [];
+    await clock.run(
+      bus.subscribe(plain, { group: "work" }, (_payload, context) => {
+        seen.push(clock.now() - began);
+        return seen.length === 1 ? context.defer("90s") : undefined;
+      }),
+    );
+    const began = clock.now();
+    await clock.run(bus.publish(plain, 1));
+    await clock.advance(100_000);
+    expect(seen).toEqual([0, delayMs === 0 ? 90_000 : 60_000]);
+    expect(fates.map(({ fate }) => fate).slice(-2)).toEqual(delayMs === 0 ? ["done"] : ["defer", "done"]);
+    await clock.run(bus.close());
+  }
 });
 
 test("retry and defer at a time of the handler's own go through the own entry; only retry counts an attempt", async () => {

@@ -49,7 +49,7 @@ describe("a record", () => {
         id: "id-1",
         dedupId: "id-1/0",
         key: "k",
-        body: new TextEncoder().encode('{"n":1}'),
+        body: Buffer.from('{"n":1}'),
         headers: { "content-type": "application/json", "x-a": "1" },
         time: now,
       },
@@ -197,6 +197,6 @@ describe("time and priority", () => {
     const note = topic("notes", { codec: text() as Codec });
     const { item } = toItem(draft(note, "a", "hi", {}, known, undefined) as Draft, {}, known);
     expect(item.record.headers["content-type"]).toBe("text/plain; charset=utf-8");
-    expect(item.record.body).toEqual(new TextEncoder().encode("hi"));
+    expect(item.record.body).toEqual(Buffer.from("hi"));
   });
 });

@@ -55,7 +55,7 @@ test("pulls, batches, broadcasts", async () => {
     delivery.done();
     if (pulled.length === 3) break;
   }
-  expect(pulled.toSorted()).toEqual([1, 2, 3]);
+  expect(pulled.toSorted((left, right) => Number(left) - Number(right))).toEqual([1, 2, 3]);
   expect(got).toEqual([1, 2, 3]);
   expect(batches.reduce((a, b) => a + b, 0)).toBe(3);
   await bus.drain();

@@ -23,8 +23,8 @@ export class CommitLoop {
   readonly #quarter: number;
   #accepted = 0;
   #cancelTimer: (() => void) | undefined;
-  #running: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
+  #tail: Promise<void> = Promise.resolve();
+  #queued: Promise<void> | undefined;
 
   constructor(target: CommitTarget, runtime: Runtime, window: number) {
     this.#target = target;
@@ -44,17 +44,17 @@ export class CommitLoop {
     this.run().catch((error: unknown) => this.#target.failed(error));
   }
 
-  /** Resolves when everything that was finished at the call is stored. */
+  /** Resolves when everything that was finished at the call is stored. Calls while one is under way share the one after it. */
   run(): Promise<void> {
-    if (this.#running) {
-      // The request under way was built before: one more follows it, and all who ask meanwhile share it.
-      this.#next ??= this.#running.then(
-        () => this.#start(),
-        () => this.#start(),
-      );
-      return this.#next;
+    if (!this.#queued) {
+      const run = this.#tail.then(() => {
+        this.#queued = undefined;
+        return this.#once();
+      });
+      this.#queued = run;
+      this.#tail = run.catch(() => {}); // whoever called has the reason
     }
-    return this.#start();
+    return this.#queued;
   }
 
   stop(): void {
@@ -62,24 +62,37 @@ export class CommitLoop {
     this.#cancelTimer = undefined;
   }
 
-  #start(): Promise<void> {
-    this.#next = undefined;
-    this.#running = this.#once().finally(() => (this.#running = undefined));
-    return this.#running;
-  }
-
   async #once(): Promise<void> {
     const { clean } = this.#target;
     this.stop();
     this.#accepted = 0;
-    const shards = [...this.#target.shards()].filter((shard) => clean || shard.dirty || shard.position > shard.committed);
+    const shards = [...this.#target.shards()].filter(
+      (shard) => clean || shard.dirty || shard.position > shard.committed,
+    );
     if (shards.length === 0) return;
     const positions = shards.map((shard) => shard.commitPosition(clean));
-    await this.#target.commit(positions);
+    // What becomes dirty from here on is for the next commit.
+    for (const shard of shards) shard.dirty = false;
+    await this.#send(shards, positions);
     for (const [index, shard] of shards.entries()) {
-      shard.dirty = clean;
-      shard.stored(positions[index]?.offset ?? shard.committed);
+      shard.dirty ||= clean;
+      const position = positions[index];
+      if (position) shard.stored(position);
     }
     this.#target.stored();
+  }
+
+  async #send(
+    shards: readonly Shard[],
+    positions: readonly (CommitPosition & { readonly upto: number })[],
+  ): Promise<void> {
+    try {
+      await this.#target.commit(
+        positions.map(({ topic, partition, offset, metadata }) => ({ topic, partition, offset, metadata })),
+      );
+    } catch (error) {
+      for (const shard of shards) shard.dirty = true;
+      throw error;
+    }
   }
 }

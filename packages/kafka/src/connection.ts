@@ -54,7 +54,11 @@ export class KafkaConnection implements Connection {
     this.closed = new Promise((resolve) => (this.#finish = resolve));
   }
 
-  async provision(resources: readonly Resource[], mode: ProvisionMode, signal: AbortSignal): Promise<readonly Finding[]> {
+  async provision(
+    resources: readonly Resource[],
+    mode: ProvisionMode,
+    signal: AbortSignal,
+  ): Promise<readonly Finding[]> {
     const { replicationFactor } = this.#config;
     const work = provision(this.#client.admin, this.#context.runtime, resources, { mode, replicationFactor, signal });
     return this.#bounded(work, signal, "cannot provision");
@@ -75,7 +79,11 @@ export class KafkaConnection implements Connection {
 
   backlog(source: Source, signal: AbortSignal): Promise<Backlog> {
     const remembered = this.#memory(source);
-    return this.#bounded(backlogOf(this.#client.admin, source, this.#config.namespace, remembered), signal, "cannot read the backlog");
+    return this.#bounded(
+      backlogOf(this.#client.admin, source, this.#config.namespace, remembered),
+      signal,
+      "cannot read the backlog",
+    );
   }
 
   browse(
@@ -128,7 +136,13 @@ export class KafkaConnection implements Connection {
 
   #memberContext(source: Source): MemberContext {
     const { runtime } = this.#context;
-    return { client: this.#client, config: this.#config, runtime, remembered: this.#memory(source), report: (event) => this.#context.report(event) };
+    return {
+      client: this.#client,
+      config: this.#config,
+      runtime,
+      remembered: this.#memory(source),
+      report: (event) => this.#context.report(event),
+    };
   }
 
   #memory(source: Source): Map<string, number> {
@@ -142,7 +156,10 @@ export class KafkaConnection implements Connection {
   #bounded<T>(work: Promise<T>, signal: AbortSignal, doing: string): Promise<T> {
     return unlessAborted(work, signal, doing).catch((error: unknown) => {
       if (!signal.aborted) throw toDriverError(error, doing);
-      throw new DriverError("UNAVAILABLE", `kafka: ${doing}: no answer before the deadline; check that the brokers are reachable`);
+      throw new DriverError(
+        "UNAVAILABLE",
+        `kafka: ${doing}: no answer before the deadline; check that the brokers are reachable`,
+      );
     });
   }
 }

@@ -1,4 +1,11 @@
-import { type ConnectContext, type Connection, type Declaration, type Driver, DriverError, type Resource } from "@sluice/core/driver";
+import {
+  type ConnectContext,
+  type Connection,
+  type Declaration,
+  type Driver,
+  DriverError,
+  type Resource,
+} from "@sluice/core/driver";
 import { type KafkaCapabilities, capabilities } from "./capabilities.ts";
 import { KafkaConnection } from "./connection.ts";
 import { toDriverError } from "./errors.ts";
@@ -33,9 +40,14 @@ export function kafka(options: KafkaOptions): Driver<KafkaCapabilities, KafkaMes
         const client = await openKafkaJs(config, context.clientName, context.runtime, limit.signal);
         return new KafkaConnection(client, config, context);
       } catch (error) {
-        if (context.signal.aborted) throw new DriverError("ABORTED", `kafka: connecting to ${where} was ended by its signal`, { cause: error });
+        if (context.signal.aborted)
+          throw new DriverError("ABORTED", `kafka: connecting to ${where} was ended by its signal`, { cause: error });
         if (limit.signal.aborted) {
-          throw new DriverError("UNAVAILABLE", `kafka: no answer from ${where} within ${connectLimitMs} ms; check the addresses and that the broker listens there`, { cause: error });
+          throw new DriverError(
+            "UNAVAILABLE",
+            `kafka: no answer from ${where} within ${connectLimitMs} ms; check the addresses and that the broker listens there`,
+            { cause: error },
+          );
         }
         throw toDriverError(error, `cannot connect to ${where}`, "check addresses, TLS and login");
       } finally {

@@ -3,7 +3,11 @@ import type { ConnectionOptions as TlsOptions } from "node:tls";
 
 /** How to log in. `token` is asked for before every (re)authentication. */
 export type KafkaSasl =
-  | { readonly mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512"; readonly username: string; readonly password: string }
+  | {
+      readonly mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512";
+      readonly username: string;
+      readonly password: string;
+    }
   | { readonly mechanism: "OAUTHBEARER"; readonly token: () => Promise<string> };
 
 export interface KafkaOptions {
@@ -78,9 +82,15 @@ export function normalize(options: KafkaOptions): KafkaConfig {
     const port = Number(/^.+:(\d{1,5})$/.exec(broker)?.[1]);
     check(port > 0 && port < 65_536, `broker "${broker}" is no address; give "host:port"`);
   }
-  check(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(namespace), `namespace "${namespace}" is no legal name; use letters, digits, ".", "_", "-"`);
+  check(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(namespace),
+    `namespace "${namespace}" is no legal name; use letters, digits, ".", "_", "-"`,
+  );
   const third = Math.floor(sessionTimeout / 3);
-  check(heartbeatInterval <= third, `heartbeatInterval ${heartbeatInterval} is above a third of sessionTimeout ${sessionTimeout}; lower it`);
+  check(
+    heartbeatInterval <= third,
+    `heartbeatInterval ${heartbeatInterval} is above a third of sessionTimeout ${sessionTimeout}; lower it`,
+  );
   // n.b. a consumer with nothing to fetch sleeps that long, and sends no heartbeat meanwhile.
   check(fetchWait <= third, `fetchWait ${fetchWait} is above a third of sessionTimeout ${sessionTimeout}; lower it`);
   return {

@@ -1,6 +1,13 @@
-import { type Finding, type ProvisionMode, type Resource, type Runtime, sleep } from "@sluice/core/driver";
+import {
+  type DriverErrorCode,
+  type Finding,
+  type ProvisionMode,
+  type Resource,
+  type Runtime,
+  sleep,
+} from "@sluice/core/driver";
 import type { AdminClient } from "./client.ts";
-import { toDriverError } from "./errors.ts";
+import { codeOfError, toDriverError } from "./errors.ts";
 import { encodeJournal } from "./journal.ts";
 
 const pollMs = 50;
@@ -40,13 +47,18 @@ async function provisionTopics(
   const compared = await Promise.all(
     resources.map((resource, index) => {
       const actual = partitions[index];
-      return actual === undefined ? [] : compare(admin, resource, actual);
+      return actual === undefined ? Promise.resolve([]) : compare(admin, resource, actual);
     }),
   );
   return [...made, ...compared.flat()];
 }
 
-async function create(admin: AdminClient, runtime: Runtime, resources: readonly Resource[], options: ProvisionOptions): Promise<readonly Finding[]> {
+async function create(
+  admin: AdminClient,
+  runtime: Runtime,
+  resources: readonly Resource[],
+  options: ProvisionOptions,
+): Promise<readonly Finding[]> {
   if (resources.length === 0) return [];
   try {
     await admin.createTopics(
@@ -58,13 +70,18 @@ async function create(admin: AdminClient, runtime: Runtime, resources: readonly 
       })),
     );
   } catch (error) {
-    const names = resources.map(({ name }) => `"${name}"`).join(", ");
-    const failure = toDriverError(error, `cannot create the topics ${names}`, "create them by hand, or grant Create");
-    if (failure.code !== "FORBIDDEN") throw failure;
+    const names = refused(error) ?? resources.map(({ name }) => `"${name}"`).join(", ");
+    const code = codeOfError(error);
+    const failure = toDriverError(error, `cannot create topic ${names}`, advice[code] ?? "create it by hand");
+    if (code !== "FORBIDDEN") throw failure;
     return resources.map((resource) => ({ resource, state: "forbidden", detail: failure.message }));
   }
   await Promise.all(resources.map(({ name }) => untilUsable(admin, runtime, name, options.signal)));
-  return resources.map((resource) => ({ resource, state: "created", detail: `kafka: created topic "${resource.name}"` }));
+  return resources.map((resource) => ({
+    resource,
+    state: "created",
+    detail: `kafka: created topic "${resource.name}"`,
+  }));
 }
 
 /** Writes down where a group begins, unless it has begun already. */
@@ -77,15 +94,46 @@ async function beginGroup(admin: AdminClient, resource: Resource): Promise<reado
     const committed = await admin.committed(groupId, [topic]);
     if (committed.some(({ offset }) => offset !== undefined)) return [];
     const metadata = encodeJournal({ epoch: 0, born: ends.size, starts: [] });
-    await admin.commitIdle(groupId, [...ends].map(([partition, { high }]) => ({ topic, partition, offset: high, metadata })));
-    return [{ resource, state: "created", detail: `kafka: group "${groupId}" begins with what is sent to "${topic}" from now on` }];
+    await admin.commitIdle(
+      groupId,
+      [...ends].map(([partition, { high }]) => ({ topic, partition, offset: high, metadata })),
+    );
+    return [
+      {
+        resource,
+        state: "created",
+        detail: `kafka: group "${groupId}" begins with what is sent to "${topic}" from now on`,
+      },
+    ];
   } catch (error) {
-    const failure = toDriverError(error, `cannot begin group "${groupId}"`, "grant Read on the group, or start its reader first");
+    const failure = toDriverError(
+      error,
+      `cannot begin group "${groupId}"`,
+      "grant Read on the group, or start its reader first",
+    );
     // Lost: it has members, and they have begun it.
     if (failure.code === "LOST") return [];
     if (failure.code === "FORBIDDEN") return [{ resource, state: "forbidden", detail: failure.message }];
     throw failure;
   }
+}
+
+const advice: Partial<Record<DriverErrorCode, string>> = {
+  FORBIDDEN: "grant Create, or create it by hand",
+  UNAVAILABLE: "check that the brokers are reachable",
+  // n.b. Kafka's metrics fold "." and "_", so it refuses a name that differs from an existing one only there.
+  CONFIG:
+    'rename it if another topic differs from it only in "." and "_" (Kafka takes one of them), or correct its settings',
+};
+
+/** Names of the topics that the broker refused, where the client tells. */
+function refused(error: unknown): string | undefined {
+  const errors: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "errors") : undefined;
+  if (!Array.isArray(errors)) return undefined;
+  const names = errors.flatMap((one: unknown) =>
+    typeof one === "object" && one !== null && "topic" in one ? [`"${String(one.topic)}"`] : [],
+  );
+  return names.length > 0 ? names.join(", ") : undefined;
 }
 
 function absent(resource: Resource): Finding {
@@ -103,17 +151,29 @@ async function compare(admin: AdminClient, resource: Resource, partitions: numbe
   const { name, settings } = resource;
   const findings: Finding[] = [];
   if (partitions !== settings["partitions"]) {
-    findings.push({ resource, state: "differs", detail: `kafka: topic "${name}" has ${partitions} partitions, declared are ${settings["partitions"]}; declare ${partitions} shards (adding partitions moves keys)` });
+    findings.push({
+      resource,
+      state: "differs",
+      detail: `kafka: topic "${name}" has ${partitions} partitions, declared are ${settings["partitions"]}; declare ${partitions} shards (adding partitions moves keys)`,
+    });
   }
   const actual = await settingsOf(admin, name);
   const retention = Number(actual.get("retention.ms") ?? -1);
   const declared = settings["retention.ms"];
   if (typeof declared === "number" && retention >= 0 && retention < declared) {
-    findings.push({ resource, state: "loses-data", detail: `kafka: topic "${name}" keeps records for ${retention} ms, less than the ${declared} ms it needs; raise its retention.ms` });
+    findings.push({
+      resource,
+      state: "loses-data",
+      detail: `kafka: topic "${name}" keeps records for ${retention} ms, less than the ${declared} ms it needs; raise its retention.ms`,
+    });
   }
   const policy = actual.get("cleanup.policy") ?? "delete";
   if (policy.includes("compact") && declared !== undefined) {
-    findings.push({ resource, state: "loses-data", detail: `kafka: topic "${name}" is compacted, which removes waiting records of the same key; set cleanup.policy to delete` });
+    findings.push({
+      resource,
+      state: "loses-data",
+      detail: `kafka: topic "${name}" is compacted, which removes waiting records of the same key; set cleanup.policy to delete`,
+    });
   }
   return findings;
 }

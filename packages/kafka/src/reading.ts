@@ -52,7 +52,9 @@ export async function browseDeadLetters(
       const { records, next } = await admin.read(topic, partition, from);
       for (const record of records) {
         const shard = `${topic}/${partition}`;
-        deliveries.push(fromKafka(record, { topic, partition }, { source, shard, deliveries: undefined, fence: undefined }));
+        deliveries.push(
+          fromKafka(record, { topic, partition }, { source, shard, deliveries: undefined, fence: undefined }),
+        );
         if (deliveries.length >= max) return { deliveries, next: `${partition}/${Number(record.offset) + 1}` };
       }
       if (next === from) break;

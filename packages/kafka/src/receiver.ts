@@ -1,5 +1,13 @@
-import { type Delivery, DriverError, type Receiver, type ReceiverOptions, type SettleResult, type Settlement, type Source } from "@sluice/core/driver";
-import { Member, type MemberContext } from "./member.ts";
+import {
+  type Delivery,
+  DriverError,
+  type Receiver,
+  type ReceiverOptions,
+  type SettleResult,
+  type Settlement,
+  type Source,
+} from "@sluice/core/driver";
+import { Member, type MemberContext, type MemberHooks } from "./member.ts";
 import type { Shard } from "./shard.ts";
 import { unlessAborted } from "./waiting.ts";
 
@@ -41,7 +49,8 @@ export class KafkaReceiver implements Receiver {
   ): Promise<KafkaReceiver> {
     let receiver: KafkaReceiver | undefined;
     const early: DriverError[] = [];
-    const hooks = {
+    const hooks: MemberHooks = {
+      probe: undefined,
       changed: () => {
         if (receiver) receiver.#wake();
       },
@@ -51,7 +60,9 @@ export class KafkaReceiver implements Receiver {
       },
     };
     const opened = await Promise.allSettled(
-      sources.map((source, index) => Member.open(source, index === 0 ? "" : `#${index}`, options, contextOf(source), hooks)),
+      sources.map((source, index) =>
+        Member.open(source, index === 0 ? "" : `#${index}`, options, contextOf(source), hooks),
+      ),
     );
     const members = opened.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     const failure = early[0] ?? opened.find((result) => result.status === "rejected")?.reason;
@@ -64,11 +75,17 @@ export class KafkaReceiver implements Receiver {
   }
 
   async receive(max: number, signal: AbortSignal): Promise<readonly Delivery[] | undefined> {
+    const stopped = this.#stopped;
     for (;;) {
       const taken = this.#take(max);
-      if (taken.length > 0) return taken;
-      if (this.#stopped || this.#ended || signal.aborted) return [];
-      if (this.#members.every(({ exhausted }) => exhausted)) return undefined;
+      if (taken.length > 0 || signal.aborted) return taken;
+      if (this.#ended) {
+        // A caller that asks in a loop must not keep the event loop from everything else.
+        await new Promise<void>((resolve) => this.#runtime.defer(resolve));
+        return [];
+      }
+      if (this.#stopped && !stopped) return [];
+      if (!stopped && this.#members.every(({ exhausted }) => exhausted)) return undefined;
       await this.#change(signal);
     }
   }
@@ -128,8 +145,10 @@ export class KafkaReceiver implements Receiver {
     const taken: Delivery[] = [];
     if (this.#ended || this.#stopped) return taken;
     const now = this.#runtime.wallMs();
-    const open = this.#feeds.filter(({ member }) => member.mayHandOut).map((feed) => ({ feed, shards: shardsOf(feed) }));
-    for (let idle = 0; taken.length < max && idle < open.length; ) {
+    const open = this.#feeds
+      .filter(({ member }) => member.mayHandOut)
+      .map((feed) => ({ feed, shards: shardsOf(feed) }));
+    for (let idle = 0; taken.length < max && idle < open.length;) {
       const next = open[this.#turn++ % open.length];
       const delivery = next && takeFrom(next.feed, next.shards, now);
       if (delivery) taken.push(delivery);
@@ -143,7 +162,9 @@ export class KafkaReceiver implements Receiver {
   #armDue(now: number): void {
     this.#cancelDue?.();
     this.#cancelDue = undefined;
-    const dues = this.#feeds.flatMap((feed) => shardsOf(feed).flatMap(({ nextDue }) => (nextDue !== undefined && nextDue > now ? [nextDue] : [])));
+    const dues = this.#feeds.flatMap((feed) =>
+      shardsOf(feed).flatMap(({ nextDue }) => (nextDue !== undefined && nextDue > now ? [nextDue] : [])),
+    );
     if (dues.length > 0) this.#cancelDue = this.#runtime.timer(Math.min(...dues) - now, () => this.#wake());
   }
 
@@ -160,7 +181,7 @@ export class KafkaReceiver implements Receiver {
   }
 
   #wake(): void {
-    for (const waiter of [...this.#waiters]) waiter();
+    for (const waiter of this.#waiters) waiter();
   }
 }
 

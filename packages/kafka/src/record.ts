@@ -40,7 +40,8 @@ export function toKafka(item: SendItem, now: number, waiting: boolean): Omit<Cli
   headers[wire.id] = record.id;
   // n.b. retention counts from the timestamp, so a copy of an old message with its old time would be deleted at once; and one that
   // is an hour ahead of the broker is refused.
-  const first = item.from === undefined && !waiting && to.group === undefined && Math.abs(now - record.time) < maxClockSkewMs;
+  const first =
+    item.from === undefined && !waiting && to.group === undefined && Math.abs(now - record.time) < maxClockSkewMs;
   if (!first) headers[wire.time] = String(record.time);
   if (waiting) {
     headers[wire.to] = JSON.stringify(to);
@@ -112,7 +113,11 @@ function outgoingHeaders({ record, from }: SendItem): ClientMessage["headers"] {
   return headers;
 }
 
-function incomingHeaders({ headers: read = {} }: ClientRecord): { headers: Headers; written: Headers; native: Record<string, HeaderValue | readonly HeaderValue[]> } {
+function incomingHeaders({ headers: read = {} }: ClientRecord): {
+  headers: Headers;
+  written: Headers;
+  native: Record<string, HeaderValue | readonly HeaderValue[]>;
+} {
   const headers = emptyHeaders();
   const written = emptyHeaders();
   const native: Record<string, HeaderValue | readonly HeaderValue[]> = Object.create(null);

@@ -68,7 +68,8 @@ export class KafkaSender implements Sender {
     const results: SendResult[] = [];
     const placed = await this.#place(items, results, signal);
     for (const round of roundsOf(placed, (topic) => this.#topics.known(topic)?.maxBatchBytes)) {
-      const failure = this.#ended ?? (signal.aborted ? new DriverError("ABORTED", "kafka: send: ended by its signal") : undefined);
+      const failure =
+        this.#ended ?? (signal.aborted ? new DriverError("ABORTED", "kafka: send: ended by its signal") : undefined);
       const result = failure ? ({ outcome: "not-stored", error: failure } as const) : await this.#write(round, signal);
       for (const { index } of round) results[index] = result;
     }
@@ -106,7 +107,10 @@ export class KafkaSender implements Sender {
     return problems;
   }
 
-  #placeOne(item: SendItem, { index, topic, now }: { index: number; topic: string; now: number }): Placed | DriverError {
+  #placeOne(
+    item: SendItem,
+    { index, topic, now }: { index: number; topic: string; now: number },
+  ): Placed | DriverError {
     const facts = this.#topics.known(topic);
     // It was learned a moment ago, unless a send that failed meanwhile made us forget.
     if (!facts) return new DriverError("UNAVAILABLE", `kafka: topic "${topic}" has to be looked up again`);
@@ -150,7 +154,9 @@ function roundsOf(placed: readonly Placed[], limitOf: (topic: string) => number 
     const limit = limitOf(item.topic) ?? item.bytes;
     const last = filled.get(place) ?? { round: 0, bytes: batchOverhead };
     const fits = last.bytes + item.bytes <= limit || last.bytes === batchOverhead;
-    const next = fits ? { round: last.round, bytes: last.bytes + item.bytes } : { round: last.round + 1, bytes: batchOverhead + item.bytes };
+    const next = fits
+      ? { round: last.round, bytes: last.bytes + item.bytes }
+      : { round: last.round + 1, bytes: batchOverhead + item.bytes };
     filled.set(place, next);
     (rounds[next.round] ??= []).push(item);
   }
@@ -176,7 +182,10 @@ function sizeOf(record: Omit<ClientMessage, "partition">): number {
 function missing(topic: string, { to }: SendItem): SendResult {
   const advice = "create it, or connect with provision: 'create'";
   if (to.group === undefined || !topic.startsWith(to.topic)) {
-    return { outcome: "not-stored", error: new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist; ${advice}`) };
+    return {
+      outcome: "not-stored",
+      error: new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist; ${advice}`),
+    };
   }
   const entry = to.deadLetter ? "dead-letter topic" : "own entry";
   const problem = `kafka: the ${entry} "${topic}" of group "${to.group}" does not exist; ${advice}`;

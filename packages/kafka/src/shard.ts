@@ -1,6 +1,6 @@
 import type { Delivery, Source } from "@sluice/core/driver";
 import type { ClientRecord, CommitPosition } from "./client.ts";
-import { type Stretch, countStart, encodeJournal, startsAt, startsFrom } from "./journal.ts";
+import { type Stretch, countStart, encodeJournal, startsAt } from "./journal.ts";
 import { PrefixTracker, type Tracked } from "./offsets.ts";
 import { fromKafka } from "./record.ts";
 
@@ -40,19 +40,28 @@ export class Shard {
   /** Something else than the position must be committed: the start mark. */
   dirty = true;
   committed: number;
+  /** Whether deliveries are counted and fenced: not for broadcasts, which commit nothing. */
+  readonly counted: boolean;
   readonly #begin: Begin;
   readonly #window: number;
-  readonly #counted: boolean;
   readonly #tracker: PrefixTracker<Entry>;
   /** In the order of hand-out: by due time, then by offset. */
   #waiting: Entry[] = [];
   #head = 0;
   #bytes = 0;
-  /** First offset that the last stored commit does not cover as started. */
+  /** First offset that the last stored commit does not cover as started: nothing from there on is handed out. */
   #limit = 0;
+  /** In a probe: the offset behind the one record that is to be covered next. */
+  #wanted = 0;
 
   constructor(
-    place: { readonly id: string; readonly source: Source; readonly topic: string; readonly partition: number; readonly until: number },
+    place: {
+      readonly id: string;
+      readonly source: Source;
+      readonly topic: string;
+      readonly partition: number;
+      readonly until: number;
+    },
     begin: Begin,
     options: { readonly window: number; readonly counted: boolean },
   ) {
@@ -63,7 +72,7 @@ export class Shard {
     this.until = place.until;
     this.#begin = begin;
     this.#window = options.window;
-    this.#counted = options.counted;
+    this.counted = options.counted;
     this.#tracker = new PrefixTracker(begin.position);
     this.committed = begin.position;
   }
@@ -117,7 +126,21 @@ export class Shard {
   /** A record is held up only by a commit that is not stored yet. */
   get needsCommit(): boolean {
     const entry = this.#waiting[this.#head];
-    return entry !== undefined && entry.offset >= this.#limit && this.position > this.committed;
+    return entry !== undefined && entry.offset >= this.#limit && (this.position > this.committed || this.wanted);
+  }
+
+  /** In a probe: a record is being marked, and not handed out yet. */
+  get wanted(): boolean {
+    return this.#wanted > this.position;
+  }
+
+  /** In a probe: asks for the mark of the next record, and no other. False when there is none to try. */
+  want(now: number): boolean {
+    const entry = this.#waiting[this.#head];
+    if (!entry || !this.ready || this.held || entry.due > now) return false;
+    if (this.#wanted <= entry.offset) this.dirty = true;
+    this.#wanted = entry.offset + 1;
+    return true;
   }
 
   /** The next record, unless it is not due or lies outside of the window behind the committed offset. */
@@ -133,8 +156,8 @@ export class Shard {
     const delivery = fromKafka(entry.record, this, {
       source: this.source,
       shard: this.id,
-      deliveries: this.#counted ? 1 + startsAt(this.#begin.starts, entry.offset) : undefined,
-      fence: this.#counted ? BigInt(this.#begin.epoch) : undefined,
+      deliveries: this.counted ? 1 + startsAt(this.#begin.starts, entry.offset) : undefined,
+      fence: this.counted ? BigInt(this.#begin.epoch) : undefined,
     });
     entry.delivery = delivery;
     this.out.set(delivery, entry);
@@ -162,16 +185,19 @@ export class Shard {
    * What a commit says now. Unless `clean`, everything that may be handed out until the next commit is marked as started, so that
    * the next holder can count what a crash interrupted.
    */
-  commitPosition(clean: boolean): CommitPosition {
+  commitPosition(clean: boolean): CommitPosition & { readonly upto: number } {
     const offset = this.position;
     const { epoch, born, starts } = this.#begin;
-    const marked = clean ? startsFrom(starts, offset) : countStart(starts, offset, offset + this.#window);
-    return { topic: this.topic, partition: this.partition, offset, metadata: encodeJournal({ epoch, born, starts: marked }) };
+    // A probe marks the one record that it tries: a mark on others would count its crash against them.
+    const covered = this.#window === 1 ? this.#wanted : offset + this.#window;
+    const upto = clean ? offset : Math.max(offset, covered);
+    const metadata = encodeJournal({ epoch, born, starts: countStart(starts, offset, upto) });
+    return { topic: this.topic, partition: this.partition, offset, metadata, upto };
   }
 
   /** The commit is stored: the window moves on. */
-  stored(offset: number): void {
+  stored({ offset, upto }: { readonly offset: number; readonly upto: number }): void {
     this.committed = Math.max(this.committed, offset);
-    this.#limit = this.committed + this.#window;
+    this.#limit = upto;
   }
 }

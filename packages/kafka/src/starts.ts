@@ -57,7 +57,8 @@ export class StartPositions {
     const found = committed.find((one) => one.topic === topic && one.partition === partition);
     const journal = decodeJournal(found?.metadata ?? "");
     const born = journal?.born ?? this.#born(topic, committed);
-    let position = found?.offset ?? this.#remembered.get(`${topic}/${partition}`) ?? this.#origin(topic, partition, low, born);
+    let position =
+      found?.offset ?? this.#remembered.get(`${topic}/${partition}`) ?? this.#origin(topic, partition, low, born);
     if (position < low) {
       const detail = `kafka: "${topic}" partition ${partition}: ${low - position} records were deleted by retention before they were read`;
       this.#report({ kind: "data-loss", source: this.#source, count: low - position, detail });

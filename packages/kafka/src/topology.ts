@@ -17,10 +17,16 @@ export function topologyOf(declaration: Declaration, namespace: string): readonl
   const resources = new Map<string, Resource>();
   const add = (name: string, settings: Resource["settings"]): void => {
     if (name.length > maxTopicName) {
-      throw new DriverError("CONFIG", `kafka: topic name "${name}" has ${name.length} characters, above the ${maxTopicName} that Kafka takes; shorten the topic or the group`);
+      throw new DriverError(
+        "CONFIG",
+        `kafka: topic name "${name}" has ${name.length} characters, above the ${maxTopicName} that Kafka takes; shorten the topic or the group`,
+      );
     }
     if (resources.has(name)) {
-      throw new DriverError("CONFIG", `kafka: two things of this declaration would share the topic "${name}"; rename a topic or a group`);
+      throw new DriverError(
+        "CONFIG",
+        `kafka: two things of this declaration would share the topic "${name}"; rename a topic or a group`,
+      );
     }
     resources.set(name, { kind: "topic", name, settings });
   };
@@ -39,7 +45,11 @@ export function topologyOf(declaration: Declaration, namespace: string): readonl
   }
   if (declaration.topics.some(({ delays }) => delays)) {
     for (const { name, ms } of tiers) {
-      add(delayTopic(namespace, name), { partitions: 1, "retention.ms": ms + waitingSlackMs, "cleanup.policy": "delete" });
+      add(delayTopic(namespace, name), {
+        partitions: 1,
+        "retention.ms": ms + waitingSlackMs,
+        "cleanup.policy": "delete",
+      });
     }
   }
   return [...resources.values(), ...groups];

@@ -20,7 +20,11 @@ describe("toDriverError", () => {
   });
 
   test("looks behind an outer error that says nothing", () => {
-    const inner = kafkaError({ name: "KafkaJSProtocolError", type: "ILLEGAL_GENERATION", message: "the generation is not valid" });
+    const inner = kafkaError({
+      name: "KafkaJSProtocolError",
+      type: "ILLEGAL_GENERATION",
+      message: "the generation is not valid",
+    });
     const outer = kafkaError({ name: "KafkaJSNonRetriableError", type: "", retriable: false }, inner);
     const error = toDriverError(outer, "cannot commit", "wait");
     expect(error).toMatchObject({ code: "LOST", cause: outer });
@@ -38,7 +42,10 @@ describe("toDriverError", () => {
   test("keeps our own errors and takes what is no error", () => {
     const own = new DriverError("BUSY", "kafka: busy");
     expect(toDriverError(own, "x")).toBe(own);
-    expect(toDriverError("boom", "cannot do it")).toMatchObject({ code: "UNKNOWN", message: "kafka: cannot do it: boom" });
+    expect(toDriverError("boom", "cannot do it")).toMatchObject({
+      code: "UNKNOWN",
+      message: "kafka: cannot do it: boom",
+    });
     expect(toDriverError(undefined, "cannot do it").code).toBe("UNKNOWN");
   });
 });

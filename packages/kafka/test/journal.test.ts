@@ -4,18 +4,31 @@ import { type Stretch, countStart, decodeJournal, encodeJournal, startsAt, start
 
 describe("journal", () => {
   test("survives the way through the commit's metadata", () => {
-    const journal = { epoch: 1_795_000_000_000, born: 8, starts: [{ upto: 20, count: 2 }, { upto: 57, count: 1 }] };
+    const journal = {
+      epoch: 1_795_000_000_000,
+      born: 8,
+      starts: [
+        { upto: 20, count: 2 },
+        { upto: 57, count: 1 },
+      ],
+    };
     expect(encodeJournal(journal)).toBe("sluice1 1795000000000 8 20:2 57:1");
     expect(decodeJournal(encodeJournal(journal))).toEqual(journal);
     expect(decodeJournal(encodeJournal({ ...journal, starts: [] }))).toEqual({ ...journal, starts: [] });
   });
 
-  test.each(["", "{}", "sluice1", "sluice1 1", "sluice1 1 2 x", "sluice2 1 2", "sluice1 -1 2"])("does not take %j for its own", (text) => {
-    expect(decodeJournal(text)).toBeUndefined();
-  });
+  test.each(["", "{}", "sluice1", "sluice1 1", "sluice1 1 2 x", "sluice2 1 2", "sluice1 -1 2"])(
+    "does not take %j for its own",
+    (text) => {
+      expect(decodeJournal(text)).toBeUndefined();
+    },
+  );
 
   test("fits into 4,096 units whatever happens", () => {
-    const starts = Array.from({ length: 500 }, (_, index): Stretch => ({ upto: Number.MAX_SAFE_INTEGER - 1_000 + index, count: 999_999 }));
+    const starts = Array.from({ length: 500 }, (_, index): Stretch => ({
+      upto: Number.MAX_SAFE_INTEGER - 1_000 + index,
+      count: 999_999,
+    }));
     const metadata = encodeJournal({ epoch: Number.MAX_SAFE_INTEGER, born: 999_999, starts });
     expect(metadata.length).toBeLessThanOrEqual(4_096);
     expect(decodeJournal(metadata)).toBeDefined();
@@ -32,14 +45,24 @@ describe("journal", () => {
         for (const { from, length } of ranges) {
           position = Math.max(position, from);
           starts = countStart(starts, position, position + length);
-          for (let offset = position; offset < position + length; offset += 1) plain.set(offset, (plain.get(offset) ?? 0) + 1);
+          for (let offset = position; offset < position + length; offset += 1)
+            plain.set(offset, (plain.get(offset) ?? 0) + 1);
         }
-        for (let offset = position; offset < 80; offset += 1) expect(startsAt(starts, offset)).toBe(plain.get(offset) ?? 0);
+        for (let offset = position; offset < 80; offset += 1)
+          expect(startsAt(starts, offset)).toBe(plain.get(offset) ?? 0);
       }),
     );
   });
 
   test("forgets what is behind the position", () => {
-    expect(startsFrom([{ upto: 5, count: 2 }, { upto: 9, count: 1 }], 5)).toEqual([{ upto: 9, count: 1 }]);
+    expect(
+      startsFrom(
+        [
+          { upto: 5, count: 2 },
+          { upto: 9, count: 1 },
+        ],
+        5,
+      ),
+    ).toEqual([{ upto: 9, count: 1 }]);
   });
 });

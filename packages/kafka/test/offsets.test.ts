@@ -6,14 +6,18 @@ const entry = (offset: number): Tracked => ({ offset, done: false });
 
 describe("PrefixTracker", () => {
   test("commits the longest finished prefix, whatever the order of finishing", () => {
-    const gapsAndOrder = fc.array(fc.record({ gap: fc.integer({ min: 1, max: 4 }), rank: fc.integer() }), { maxLength: 60 });
+    const gapsAndOrder = fc.array(fc.record({ gap: fc.integer({ min: 1, max: 4 }), rank: fc.integer() }), {
+      maxLength: 60,
+    });
     fc.assert(
       fc.property(gapsAndOrder, fc.integer({ min: 0, max: 60 }), (steps, crashAfter) => {
         const tracker = new PrefixTracker<Tracked>(0);
         let offset = -1;
         const entries = steps.map(({ gap }) => entry((offset += gap)));
         for (const one of entries) expect(tracker.add(one)).toBe(true);
-        const order = entries.map((one, index) => ({ one, rank: steps[index]?.rank ?? 0 })).toSorted((a, b) => a.rank - b.rank);
+        const order = entries
+          .map((one, index) => ({ one, rank: steps[index]?.rank ?? 0 }))
+          .toSorted((a, b) => a.rank - b.rank);
         for (const { one } of order.slice(0, crashAfter)) tracker.finish(one);
         const unfinished = entries.filter(({ done }) => !done);
         // Nothing unfinished is skipped by a restart from the position, and what is before it needs no replay.

@@ -27,6 +27,8 @@ describe("options", () => {
     [{ brokers, sessionTimeout: 6_000, heartbeatInterval: 3_000 }, /heartbeatInterval 3000 is above a third/],
     [{ brokers, sessionTimeout: 6_000, fetchWait: 5_000 }, /fetchWait 5000 is above a third/],
   ])("%j is refused", (options, message) => {
-    expect(() => kafka(options)).toThrow(expect.objectContaining({ code: "CONFIG", message: expect.stringMatching(message) }));
+    expect(() => kafka(options)).toThrow(
+      expect.objectContaining({ code: "CONFIG", message: expect.stringMatching(message) }),
+    );
   });
 });

@@ -18,7 +18,7 @@ import type {
 import { DriverError } from "@sluice/core/driver";
 import { Balance } from "./balance.ts";
 import { browse } from "./browse.ts";
-import { limits, refine } from "./capabilities.ts";
+import { limits } from "./capabilities.ts";
 import { openChannel, openConfirmChannel } from "./channel.ts";
 import { DeadLetterReceiver } from "./dead-letters.ts";
 import { replyCode, translate } from "./errors.ts";
@@ -66,7 +66,7 @@ export class RabbitConnection implements Connection {
     const { publish, consume, settings, context, names, floor } = parts;
     const { product, version, frameMax } = serverOf(consume);
     this.#parts = parts;
-    this.capabilities = refine(floor, settings, version);
+    this.capabilities = floor;
     this.limits = limits(settings, frameMax);
     this.server = `${product} ${version}`;
     this.native = { publish: publish.native, consume: consume.native };

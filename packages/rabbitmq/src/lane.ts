@@ -61,6 +61,7 @@ export class Lane {
   #yielding = false;
   #active = false;
   #leaving: Promise<void> = Promise.resolve();
+  #stopping: Promise<void> | undefined;
   onHold = false;
 
   constructor(spec: LaneSpec, parts: LaneParts) {
@@ -138,8 +139,12 @@ export class Lane {
   }
 
   /** No more intake. What nobody saw goes back at once; on an ordered lane as soon as everything handed out is settled. */
-  async stop(signal?: AbortSignal): Promise<void> {
-    if (this.#stopped) return;
+  stop(signal?: AbortSignal): Promise<void> {
+    this.#stopping ??= this.#stop(signal);
+    return this.#stopping;
+  }
+
+  async #stop(signal: AbortSignal | undefined): Promise<void> {
     this.#stopped = true;
     const channel = this.#channel;
     if (!channel?.alive) return;
@@ -165,7 +170,10 @@ export class Lane {
 
   /** The broker takes back everything unsettled, in order. Nothing is reported as lost. */
   async close(signal?: AbortSignal): Promise<void> {
-    this.#stopped = true;
+    await this.stop(signal);
+    // n.b. what goes back by a closing channel counts as delivered once more; what is returned does not, from 4.3 on. Ordered
+    // lanes have no choice.
+    if (!this.spec.ordered) for (const delivery of this.#held.keys()) this.#return(delivery, "returned");
     await this.#drop(signal);
     await this.#leaving;
   }
@@ -190,7 +198,8 @@ export class Lane {
   /** Gives everything up without a word to the broker but the channel's close; answers what was handed out. */
   surrender(): readonly Delivery[] {
     const handedOut = this.#out();
-    void this.close();
+    this.#stopped = true;
+    void this.#drop();
     return handedOut;
   }
 

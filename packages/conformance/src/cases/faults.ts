@@ -6,6 +6,7 @@ import {
   assertHeldCameAgain,
   assertNoOverlap,
   busiest,
+  caughtUp,
   effectsSoFar,
   group,
   heldByOne,
@@ -138,8 +139,7 @@ export const faults: readonly Case[] = [
         context.metrics.recoveryMs <= bound,
         `the first effect after the broker was back took ${context.metrics.recoveryMs} ms, bound ${bound}`,
       );
-      const confirmed = context.journal.ids("publish-ok", topic.name).size;
-      await reach(context, topic, confirmed);
+      await caughtUp(context, topic);
       await Promise.all(consumers.map((bus) => bus.drain({ deadline: 10_000 })));
       const held = consumers.length * heldByOne(context, planFor(topic));
       // Publishes whose confirmation the fault took are sent again by the bus: those outstanding at the fault, twice.
@@ -163,7 +163,7 @@ export const faults: readonly Case[] = [
       const members = [startConsumer(context, plan)];
       await ready(context, members[0] ?? assert.fail());
       const count = 1_500;
-      const flow = steadyFlow(context, topic, count, 60, 24);
+      const flow = steadyFlow(context, topic, count, 60, { keys: 24 });
       let faultsSoFar = 0;
       const steps = ["join", "join", "leave", "join", "kill", "join", "freeze", "leave", "kill", "join"] as const;
       for (const step of steps) {

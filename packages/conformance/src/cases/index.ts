@@ -8,6 +8,7 @@ import { leases } from "./leases.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { limits } from "./limits.ts";
 import { negative } from "./negative.ts";
+import { network } from "./network.ts";
 import { ordering } from "./ordering.ts";
 import { payload } from "./payload.ts";
 import { provisioning } from "./provisioning.ts";
@@ -30,6 +31,7 @@ export const catalogue: readonly Case[] = [
   ...hygiene,
   ...negative,
   ...faults,
+  ...network,
 ];
 
 /** Known behaviours of messaging suites that have no meaning here, so that their absence is a statement. */

@@ -1,36 +1,21 @@
-import { type Capabilities, type Delivery, type Receiver, type Runtime, wire } from "../driver/index.ts";
+import { type Delivery, type Receiver, wire } from "../driver/index.ts";
 import { SluiceError } from "../errors.ts";
 import type { SettledFate } from "../events.ts";
 import { Queue } from "../queue.ts";
-import type { AnyTopic } from "../topic.ts";
+import { Busy } from "./busy.ts";
 import { type Counters, newCounters } from "./counters.ts";
+import type { EngineOptions } from "./engine-options.ts";
 import { type Fate, giveUp, type RunResult } from "./fate.ts";
 import { Fates } from "./fates.ts";
 import { unwanted } from "./filter.ts";
 import { Held } from "./held.ts";
 import { Lanes } from "./lanes.ts";
-import type { Mover } from "./mover.ts";
 import { Outage } from "./outage.ts";
-import { Runner, type RunnerOptions } from "./runner.ts";
-import type { Settings } from "./settings.ts";
+import { Runner } from "./runner.ts";
 import { ShardHolds } from "./shard-holds.ts";
 import { Settler } from "./settler.ts";
 import { timeLimit } from "./time-limits.ts";
 import { count, Work } from "./work.ts";
-
-export interface EngineOptions extends Pick<RunnerOptions, "host" | "decode" | "run" | "delivery"> {
-  readonly runtime: Runtime;
-  readonly settings: Settings;
-  readonly capabilities: Capabilities;
-  readonly topics: ReadonlyMap<string, AnyTopic>;
-  readonly settleBatch: number;
-  readonly mover: Mover;
-  /** There is room for more. */
-  room(): void;
-  settled(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void;
-  failed(work: Work, error: unknown, waitMs: number): void;
-  stuck(work: Work, kind: "timeout" | "stuck" | "late"): void;
-}
 
 /**
  * Everything between the receiver and the handler: lanes, slots, runs, time limits and fates. It holds at most a window of
@@ -45,17 +30,13 @@ export class Engine {
   readonly #outage: Outage;
   /** Waiting, running, between two runs, leaving. */
   readonly held: Held;
-  readonly #running = new Set<Work>();
   readonly settler: Settler;
   readonly counters: Counters = newCounters();
-  readonly #leaving = new Set<Work>();
-  /** Ran for twice their time limit: their slots were given to others. */
-  readonly #stuck = new Set<Work>();
+  readonly #busy = new Busy();
   /** Lost before they were admitted: the `receive` that brings them was still under way. */
   readonly #early = new WeakSet<Delivery>();
   #blockers = 0;
   #pumping = false;
-  #quiet: { readonly ours: boolean; readonly resolve: () => void }[] = [];
   paused = false;
   /** Draining: nothing starts any more. */
   stopped = false;
@@ -68,10 +49,7 @@ export class Engine {
     this.held = new Held(ordered ? new ShardHolds(window) : undefined);
     this.settler = new Settler(options.settleBatch);
     this.#runner = new Runner({
-      host: options.host,
-      decode: options.decode,
-      run: options.run,
-      delivery: options.delivery,
+      ...options,
       ended: (work, result) => this.#ended(work, result),
       unwrapped: (work, result) => this.#unwrapped(work, result),
     });
@@ -89,7 +67,7 @@ export class Engine {
   }
 
   get running(): ReadonlySet<Work> {
-    return this.#running;
+    return this.#busy.running;
   }
 
   get state(): "live" | "paused" | "outage" | "blocked" {
@@ -150,7 +128,7 @@ export class Engine {
 
   #mayStart(): boolean {
     if (this.paused || this.stopped || this.#blockers > 0 || this.#outage.on) return false;
-    return this.#running.size < this.#options.settings.concurrency;
+    return this.#busy.running.size < this.#options.settings.concurrency;
   }
 
   /** One message tries whether the outage is over; later, when nothing may start now. */
@@ -164,25 +142,25 @@ export class Engine {
     work.state = "running";
     work.overdue = false;
     work.startedMs = this.#options.runtime.monotonicMs();
-    this.#running.add(work);
+    this.#busy.running.add(work);
     this.#runner.start(work);
   }
 
   #ended(work: Work, result: RunResult): void {
-    this.#running.delete(work);
+    this.#busy.running.delete(work);
     if (work.overdue) {
       this.counters.late++;
-      if (this.#stuck.delete(work)) this.counters.stuck--;
+      if (this.#busy.stuck.delete(work)) this.counters.stuck--;
       this.#options.stuck(work, "late");
     }
     if (work.state !== "running") work.unwrap?.(result);
     else if (work.lost) this.#leave(work);
     else {
       const error = work.overdue ? timeLimit(work, this.#options.settings.timeoutMs) : undefined;
-      this.#leaving.add(work);
+      this.#busy.leaving.add(work);
       this.#fates.decide(work, error ? { ok: false, error } : result, true);
     }
-    this.#checkQuiet();
+    this.#busy.check();
     this.pump();
   }
 
@@ -191,7 +169,7 @@ export class Engine {
     if (work.state !== "unwrapping") return;
     if (work.lost) this.#leave(work);
     else this.#fates.decide(work, result, false);
-    this.#checkQuiet();
+    this.#busy.check();
     this.pump();
   }
 
@@ -202,18 +180,18 @@ export class Engine {
     work.context?.abort(error);
     this.#options.stuck(work, "timeout");
     if (this.#staysHere || work.lost || work.state !== "running") return;
-    this.#leaving.add(work);
+    this.#busy.leaving.add(work);
     this.#fates.decide(work, { ok: false, error }, false, true);
   }
 
   /** A run that ignored its signal for another time limit: its slot goes back, its lane stays closed. */
   giveUpOn(work: Work): void {
-    if (!this.#running.delete(work)) return;
-    this.#stuck.add(work);
+    if (!this.#busy.running.delete(work)) return;
+    this.#busy.stuck.add(work);
     this.counters.stuck++;
     this.#outage.drop(work);
     this.#options.stuck(work, "stuck");
-    this.#checkQuiet();
+    this.#busy.check();
     this.pump();
   }
 
@@ -224,21 +202,21 @@ export class Engine {
   #apply(work: Work, fate: Fate): void {
     if (fate.kind === "hold") {
       work.state = "pausing";
-      this.#leaving.delete(work);
+      this.#busy.leaving.delete(work);
       return this.#goesBack ? this.#giveBackOne(work) : this.#outage.hold(work);
     }
     if (this.#outage.probed(work)) {
       for (const held of this.#outage.end()) this.#ready.push(held);
     }
     work.state = "leaving";
-    this.#leaving.add(work);
+    this.#busy.leaving.add(work);
     this.#fates.apply(work, fate);
   }
 
   /** A wait between two runs here. */
   #pause(work: Work, delayMs: number): void {
     work.state = "pausing";
-    this.#leaving.delete(work);
+    this.#busy.leaving.delete(work);
     if (this.#goesBack) return this.#giveBackOne(work);
     work.cancelWait = this.#options.runtime.timer(delayMs, () => {
       work.cancelWait = undefined;
@@ -250,18 +228,18 @@ export class Engine {
 
   #accept(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void {
     work.state = "leaving";
-    this.#leaving.add(work);
+    this.#busy.leaving.add(work);
     this.settler.accept(work, (result) => this.#gone(work, result === "lost" ? "lost" : fate, reason, error));
     this.#next(work);
   }
 
   /** The broker has the settlement, or the message is lost. */
   #gone(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void {
-    this.#leaving.delete(work);
+    this.#busy.leaving.delete(work);
     if (fate === "lost" && !work.lost) this.counters.lost++;
     this.#options.settled(work, fate, reason, error);
     this.#leave(work);
-    this.#checkQuiet();
+    this.#busy.check();
     this.#options.room();
   }
 
@@ -276,7 +254,7 @@ export class Engine {
   /** Out of the engine, whatever became of it. */
   #leave(work: Work): void {
     this.held.remove(work);
-    this.#leaving.delete(work);
+    this.#busy.leaving.delete(work);
     work.state = "gone";
     work.unwrap?.({
       ok: false,
@@ -306,8 +284,9 @@ export class Engine {
     this.counters.lost += lost.length;
     // n.b. Not before all are marked: the lane of one that leaves must not start the next that is lost as well.
     for (const work of lost) this.#lose(work, reason);
-    this.#dropLost();
-    this.#checkQuiet();
+    // It may take long until anything starts again: what is lost must not pile up meanwhile.
+    for (const work of this.#ready.take((waiting) => waiting.lost)) this.#leave(work);
+    this.#busy.check();
     this.#options.room();
     this.pump();
   }
@@ -323,16 +302,6 @@ export class Engine {
     this.#leave(work);
   }
 
-  /** It may take long until anything starts again: what is lost must not pile up meanwhile. */
-  #dropLost(): void {
-    const ours: Work[] = [];
-    for (let work = this.#ready.shift(); work; work = this.#ready.shift()) {
-      if (work.lost) this.#leave(work);
-      else ours.push(work);
-    }
-    for (const work of ours) this.#ready.push(work);
-  }
-
   /**
    * Gives back everything that has not started, so that others can have it now; what waits between two runs too. `release`: ask
    * the broker for it now, else the receiver's `close` does it.
@@ -345,8 +314,8 @@ export class Engine {
     for (const work of [...lost, ...waiting]) work.lane = undefined;
     for (const work of lost) this.#leave(work);
     for (const work of waiting) this.#giveBackOne(work);
-    this.#lanes.reset([...this.#running, ...this.#stuck, ...this.#leaving]);
-    this.#checkQuiet();
+    this.#lanes.reset(this.#busy);
+    this.#busy.check();
   }
 
   /** Draining, and what waited went back already: what comes to wait now follows at once. */
@@ -360,13 +329,13 @@ export class Engine {
     work.next = undefined;
     if (release && work.failures > count(work.delivery.headers[wire.attempts])) {
       work.state = "leaving";
-      this.#leaving.add(work);
+      this.#busy.leaving.add(work);
       return this.#fates.moveOn(work);
     }
     this.counters.returned++;
     if (release) {
       work.state = "leaving";
-      this.#leaving.add(work);
+      this.#busy.leaving.add(work);
       this.settler.release(work, "returned", (result) =>
         this.#gone(work, result === "lost" ? "lost" : "returned", undefined, undefined),
       );
@@ -379,24 +348,11 @@ export class Engine {
 
   /** Aborts every handler that still runs. */
   abortRunning(error: SluiceError): void {
-    for (const work of [...this.#running, ...this.#stuck]) work.context?.abort(error);
+    for (const work of [...this.#busy.running, ...this.#busy.stuck]) work.context?.abort(error);
   }
 
   /** Resolves when no handler runs and nothing is being moved or settled. `ours`: but for what is lost, and runs on unheard. */
   quiet(ours = false): Promise<void> {
-    if (this.#isQuiet(ours)) return Promise.resolve();
-    return new Promise((resolve) => void this.#quiet.push({ ours, resolve }));
-  }
-
-  #isQuiet(ours: boolean): boolean {
-    if (!ours) return this.#running.size === 0 && this.#leaving.size === 0;
-    return [...this.#running, ...this.#leaving].every((work) => work.lost);
-  }
-
-  #checkQuiet(): void {
-    if (this.#quiet.length === 0) return;
-    const waiting = this.#quiet;
-    this.#quiet = waiting.filter(({ ours }) => !this.#isQuiet(ours));
-    for (const { ours, resolve } of waiting) if (this.#isQuiet(ours)) resolve();
+    return this.#busy.quiet(ours);
   }
 }

@@ -2,7 +2,7 @@ import { toDeadLetter } from "../dead-letter-headers.ts";
 import { type Destination, emptyHeaders, type Headers, wire } from "../driver/index.ts";
 import type { SettledFate } from "../events.ts";
 import type { Counters } from "./counters.ts";
-import type { EngineOptions } from "./engine.ts";
+import type { EngineOptions } from "./engine-options.ts";
 import { decideFate, type Fate, type RunResult } from "./fate.ts";
 import type { Work } from "./work.ts";
 
@@ -38,7 +38,7 @@ export class Fates {
       result,
       failures: work.failures,
       policy: settings.policy,
-      staysHere: settings.ordered || settings.broadcast,
+      staysHere: settings.ordered || settings.broadcast || this.#options.delayMs === 0,
       mustMove,
       deadLetter: settings.deadLetter,
       random: this.#options.runtime.random(),
@@ -90,7 +90,9 @@ export class Fates {
   ): void {
     const headers = copyOf(work.delivery.headers);
     if (work.failures > 0) headers[wire.attempts] = String(work.failures);
-    const notBefore = delayMs > 0 ? this.#options.runtime.wallMs() + delayMs : undefined;
+    // n.b. A longer one would be refused for ever: it comes early, and waits again.
+    const waitMs = Math.min(delayMs, this.#options.delayMs);
+    const notBefore = waitMs > 0 ? this.#options.runtime.wallMs() + waitMs : undefined;
     const to = { topic: work.topic.name, group: this.#options.settings.name };
     this.#move(work, to, headers, notBefore, kind, reason, error);
   }

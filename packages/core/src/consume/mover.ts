@@ -3,8 +3,8 @@ import { type Destination, type Headers, type Runtime, type SendItem, wire } fro
 import type { SluiceError } from "../errors.ts";
 import { count, type Work } from "./work.ts";
 
-/** Hands a copy to the bus's send queue; `then` gets `undefined` once the broker confirmed it. */
-export type SendCopy = (item: SendItem, then: (error: SluiceError | undefined) => void) => void;
+/** Hands a copy to the bus's send queue; `then` gets `undefined` once the broker confirmed it. The signal ends the wait. */
+export type SendCopy = (item: SendItem, then: (error: SluiceError | undefined) => void, signal?: AbortSignal) => void;
 
 export interface MoverOptions {
   readonly runtime: Runtime;

@@ -119,6 +119,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     capabilities,
     topics: new Map(topics.map((topic) => [topic.name, topic])),
     settleBatch: keeper.current?.limits.settleBatch ?? 256,
+    delayMs: keeper.current?.limits.delayMs ?? Number.POSITIVE_INFINITY,
     mover: moverOf(bus, capabilities, (on) => engine.block(on)),
     host: hostOf(bus, settings),
     decode: plan.decode,

@@ -6,7 +6,7 @@ export interface Bench {
   readonly broker: MemoryBroker;
   readonly bus: Bus<ReturnType<typeof memory>["capabilities"]>;
   /** Another process, as far as the broker can tell. */
-  another(): Promise<Bench["bus"]>;
+  readonly another: () => Promise<Bench["bus"]>;
   /** Every last word about a message so far, oldest first. */
   readonly fates: SettledEvent[];
 }

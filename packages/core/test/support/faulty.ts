@@ -232,6 +232,10 @@ export class FaultyReceiver implements Receiver {
     return this.#live.flush(signal);
   }
 
+  hold(shards: readonly string[], on: boolean): void {
+    this.#inner?.hold?.(shards, on);
+  }
+
   async stop(signal: AbortSignal): Promise<void> {
     this.#stopped = true;
     await this.#faulty.slow(this.#runtime);

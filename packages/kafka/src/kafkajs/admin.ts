@@ -60,7 +60,8 @@ async function leadersOf(cluster: Cluster, topic: string): Promise<ReadonlyMap<n
 
 async function existing(cluster: Cluster, topic: string): Promise<ReadonlyMap<number, number>> {
   const leaders = await leadersOf(cluster, topic);
-  if (!leaders) throw Object.assign(new Error(`topic "${topic}" does not exist`), { type: "UNKNOWN_TOPIC_OR_PARTITION" });
+  if (!leaders)
+    throw Object.assign(new Error(`topic "${topic}" does not exist`), { type: "UNKNOWN_TOPIC_OR_PARTITION" });
   return leaders;
 }
 
@@ -71,18 +72,29 @@ async function endsOf(cluster: Cluster, topic: string): Promise<ReadonlyMap<numb
   return new Map(parts.flat());
 }
 
-async function offsetsAt(cluster: Cluster, leader: number, topic: string, ids: readonly number[]): Promise<readonly [number, { low: number; high: number }][]> {
+async function offsetsAt(
+  cluster: Cluster,
+  leader: number,
+  topic: string,
+  ids: readonly number[],
+): Promise<readonly [number, { low: number; high: number }][]> {
   const broker = await brokerOf(cluster, leader);
   const list = async (timestamp: number): Promise<ReadonlyMap<number, number>> => {
     const partitions = ids.map((partition) => ({ partition, timestamp }));
     const { responses } = await broker.listOffsets({ isolationLevel: readCommitted, topics: [{ topic, partitions }] });
-    return new Map(responses.flatMap((one) => one.partitions.map(({ partition, offset }) => [partition, Number(offset)] as const)));
+    return new Map(
+      responses.flatMap((one) => one.partitions.map(({ partition, offset }) => [partition, Number(offset)] as const)),
+    );
   };
   const [lows, highs] = await Promise.all([list(earliest), list(latest)]);
   return ids.map((id) => [id, { low: lows.get(id) ?? 0, high: highs.get(id) ?? 0 }]);
 }
 
-async function committedOf(cluster: Cluster, groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]> {
+async function committedOf(
+  cluster: Cluster,
+  groupId: string,
+  topics: readonly string[],
+): Promise<readonly CommittedOffset[]> {
   const wanted = await Promise.all(
     topics.map(async (topic) => {
       const leaders = await existing(cluster, topic);
@@ -121,7 +133,9 @@ async function read(cluster: Cluster, topic: string, partition: number, from: nu
   });
   const messages = answer.responses.flatMap((one) => one.partitions.flatMap((part) => part.messages));
   // The broker answers with whole batches: the first may begin before the offset that was asked for.
-  const records: readonly ClientRecord[] = messages.filter(({ offset, isControlRecord }) => Number(offset) >= from && !isControlRecord);
+  const records: readonly ClientRecord[] = messages.filter(
+    ({ offset, isControlRecord }) => Number(offset) >= from && !isControlRecord,
+  );
   const last = messages.at(-1);
   return { records, next: last ? Math.max(from, Number(last.offset) + 1) : from };
 }

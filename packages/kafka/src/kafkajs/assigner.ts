@@ -16,8 +16,8 @@ export function sluiceAssigner(hooks: {
   owned(): Record<string, readonly number[]>;
 }): PartitionAssigner {
   return ({ cluster }) => {
-    joinAfter(cluster, hooks.beforeJoin);
-    return assignerOf(cluster, hooks.owned);
+    joinAfter(cluster, () => hooks.beforeJoin());
+    return assignerOf(cluster, () => hooks.owned());
   };
 }
 

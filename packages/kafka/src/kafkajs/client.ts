@@ -6,15 +6,21 @@ import { within } from "../waiting.ts";
 import { adminClient } from "./admin.ts";
 import { clusterOf } from "./cluster.ts";
 import { createConsumer } from "./consumer.ts";
-import { createEngine } from "./engine.ts";
+import { EngineRoom } from "./engine.ts";
 import { openProducer } from "./producer.ts";
 import { serverOf } from "./server.ts";
 
 export type KafkaJsClient = Kafka;
 
 /** Connects and authenticates the administrative connection; the caller's signal ends the attempt. */
-export async function openKafkaJs(config: KafkaConfig, clientName: string, runtime: Runtime, signal: AbortSignal): Promise<KafkaClient> {
-  const engine = createEngine(config, clientName);
+export async function openKafkaJs(
+  config: KafkaConfig,
+  clientName: string,
+  runtime: Runtime,
+  signal: AbortSignal,
+): Promise<KafkaClient> {
+  const engines = new EngineRoom(config, clientName);
+  const engine = engines.open();
   const abort = (): void => engine.dispose();
   signal.addEventListener("abort", abort, { once: true });
   try {
@@ -28,11 +34,12 @@ export async function openKafkaJs(config: KafkaConfig, clientName: string, runti
       native: engine.kafka,
       server: await serverOf(cluster),
       admin: client,
-      producer: () => openProducer(config, clientName, runtime),
-      consumer: (settings, events) => createConsumer(config, clientName, runtime, settings, events),
+      producer: () => openProducer(config, engines, runtime),
+      consumer: (settings, events) => createConsumer(config, engines, runtime, settings, events),
       async close(graceMs) {
         await within(runtime, graceMs, Promise.all([admin.disconnect(), cluster.disconnect()]));
-        engine.dispose();
+        // Also what is still connecting: nothing outlives this call.
+        engines.dispose();
       },
     };
   } catch (error) {

@@ -15,11 +15,19 @@ export interface RawBroker {
   listOffsets(request: {
     isolationLevel: number;
     topics: { topic: string; partitions: { partition: number; timestamp: number }[] }[];
-  }): Promise<{ readonly responses: readonly { readonly partitions: readonly { readonly partition: number; readonly offset: string }[] }[] }>;
+  }): Promise<{
+    readonly responses: readonly {
+      readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+    }[];
+  }>;
   offsetFetch(request: { groupId: string; topics: { topic: string; partitions: { partition: number }[] }[] }): Promise<{
     readonly responses: readonly {
       readonly topic: string;
-      readonly partitions: readonly { readonly partition: number; readonly offset: string; readonly metadata: string | null }[];
+      readonly partitions: readonly {
+        readonly partition: number;
+        readonly offset: string;
+        readonly metadata: string | null;
+      }[];
     }[];
   }>;
   offsetCommit(request: {
@@ -36,7 +44,9 @@ export interface RawBroker {
     topics: { topic: string; partitions: { partition: number; fetchOffset: string; maxBytes: number }[] }[];
   }): Promise<{
     readonly responses: readonly {
-      readonly partitions: readonly { readonly messages: readonly (ClientRecord & { readonly isControlRecord?: boolean })[] }[];
+      readonly partitions: readonly {
+        readonly messages: readonly (ClientRecord & { readonly isControlRecord?: boolean })[];
+      }[];
     }[];
   }>;
   apiVersions(): Promise<Record<number, { readonly minVersion: number; readonly maxVersion: number }>>;
@@ -51,7 +61,12 @@ export function clusterOf(kafka: Kafka): Promise<Cluster> {
       partitionAssigners: [
         ({ cluster }) => {
           resolve(cluster);
-          return { name: "none", version: 0, assign: async () => [], protocol: () => ({ name: "none", metadata: Buffer.alloc(0) }) };
+          return {
+            name: "none",
+            version: 0,
+            assign: async () => [],
+            protocol: () => ({ name: "none", metadata: Buffer.alloc(0) }),
+          };
         },
       ],
     });

@@ -1,22 +1,22 @@
 import type { Consumer, EachBatchPayload } from "kafkajs";
 import { DriverError, type Runtime } from "@sluice/core/driver";
-import type { CommitPosition, ConsumerClient, ConsumerEvents, ConsumerSettings } from "../client.ts";
+import type { ConsumerClient, ConsumerEvents, ConsumerSettings } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
 import { sluiceAssigner } from "./assigner.ts";
-import { backOff, createEngine } from "./engine.ts";
+import { type EngineRoom, backOff } from "./engine.ts";
 
 const outOfRangeLog = "Offset out of range, resetting to default offset";
 
 /** A consumer of one group; every one has its own `Kafka` object. */
 export function createConsumer(
   config: KafkaConfig,
-  clientName: string,
+  engines: EngineRoom,
   runtime: Runtime,
   settings: ConsumerSettings,
   events: ConsumerEvents,
 ): ConsumerClient {
-  const engine = createEngine(config, clientName, {
+  const engine = engines.open({
     onLog({ log }) {
       if (log.message === outOfRangeLog) events.outOfRange(String(log["topic"]), Number(log["partition"]));
     },
@@ -36,6 +36,8 @@ export function createConsumer(
     retry: { ...backOff, restartOnFailure: async () => false },
   });
   listen(consumer, events, (assignment) => (owned = assignment));
+  let stored = 0;
+  consumer.on(consumer.events.COMMIT_OFFSETS, () => (stored += 1));
   const crash = Promise.withResolvers<never>();
   crash.promise.catch(() => {}); // nobody waits for it after the join
   consumer.on(consumer.events.CRASH, ({ payload }) => {
@@ -53,7 +55,13 @@ export function createConsumer(
     pause: (topic, partition) => consumer.pause([{ topic, partitions: [partition] }]),
     resume: (topic, partition) => consumer.resume([{ topic, partitions: [partition] }]),
     seek: (topic, partition, offset) => consumer.seek({ topic, partition, offset: String(offset) }),
-    commit: (positions) => commit(consumer, positions),
+    async commit(positions) {
+      const before = stored;
+      await consumer.commitOffsets(positions.map(({ offset, ...rest }) => ({ ...rest, offset: String(offset) })));
+      // n.b. a commit while the consumer stops resolves like any other and stores nothing; only the event proves it.
+      if (stored === before)
+        throw new DriverError("LOST", "kafka: commit: the consumer was stopping; nothing was stored");
+    },
     async close(graceMs) {
       await within(runtime, graceMs, consumer.disconnect());
       engine.dispose();
@@ -61,7 +69,11 @@ export function createConsumer(
   };
 }
 
-function listen(consumer: Consumer, events: ConsumerEvents, own: (assignment: Record<string, readonly number[]>) => void): void {
+function listen(
+  consumer: Consumer,
+  events: ConsumerEvents,
+  own: (assignment: Record<string, readonly number[]>) => void,
+): void {
   let memberId = "";
   const { GROUP_JOIN, REBALANCING, HEARTBEAT, END_BATCH_PROCESS } = consumer.events;
   consumer.on(REBALANCING, () => events.rebalancing());
@@ -93,18 +105,6 @@ async function run(consumer: Consumer, events: ConsumerEvents): Promise<void> {
   });
   await joined.promise;
   remove();
-}
-
-/** n.b. a commit while the consumer stops resolves like any other and stores nothing; only the event proves it. */
-async function commit(consumer: Consumer, positions: readonly CommitPosition[]): Promise<void> {
-  let stored = false;
-  const remove = consumer.on(consumer.events.COMMIT_OFFSETS, () => (stored = true));
-  try {
-    await consumer.commitOffsets(positions.map(({ offset, ...rest }) => ({ ...rest, offset: String(offset) })));
-  } finally {
-    remove();
-  }
-  if (!stored) throw new DriverError("LOST", "kafka: commit: the consumer was stopping; nothing was stored");
 }
 
 function after(offset: string): string {

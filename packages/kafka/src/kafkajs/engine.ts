@@ -21,11 +21,38 @@ const keepAliveMs = 60_000;
 /** n.b. these log inside a retry loop: what is thrown there ends the loop, while elsewhere it would be an unhandled rejection. */
 const retrying: ReadonlySet<string> = new Set(["BrokerPool", "Producer"]);
 
-export function createEngine(
-  config: KafkaConfig,
-  clientName: string,
-  { retry = backOff, onLog = () => {} }: { readonly retry?: typeof backOff; readonly onLog?: (entry: LogEntry) => void } = {},
-): Engine {
+export interface EngineOptions {
+  readonly retry?: typeof backOff;
+  readonly onLog?: (entry: LogEntry) => void;
+}
+
+/** Every engine of one connection, so that all can be ended together. */
+export class EngineRoom {
+  readonly #config: KafkaConfig;
+  readonly #clientName: string;
+  readonly #engines = new Set<Engine>();
+  #disposed = false;
+
+  constructor(config: KafkaConfig, clientName: string) {
+    this.#config = config;
+    this.#clientName = clientName;
+  }
+
+  open(options: EngineOptions = {}): Engine {
+    const engine = createEngine(this.#config, this.#clientName, options, () => this.#engines.delete(engine));
+    this.#engines.add(engine);
+    if (this.#disposed) engine.dispose();
+    return engine;
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    for (const engine of this.#engines) engine.dispose();
+  }
+}
+
+function createEngine(config: KafkaConfig, clientName: string, options: EngineOptions, onDispose: () => void): Engine {
+  const { retry = backOff, onLog = () => {} } = options;
   const sockets = new Set<Socket>();
   let disposed = false;
   let requestsWritten = 0;
@@ -66,6 +93,7 @@ export function createEngine(
     },
     dispose() {
       disposed = true;
+      onDispose();
       // n.b. kafkajs hears of a closed socket only through "error" or "end"; without one its requests stay pending.
       for (const socket of sockets) socket.destroy(new Error("the client was closed"));
     },

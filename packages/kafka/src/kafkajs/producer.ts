@@ -2,14 +2,18 @@ import type { Runtime } from "@sluice/core/driver";
 import type { ProducerClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
-import { backOff, createEngine } from "./engine.ts";
+import { type EngineRoom, backOff } from "./engine.ts";
 
 /** Retries keep the producer's id and sequence, so they cannot double; our signal ends them, not a count. */
 const untilDisposed = { ...backOff, retries: 1_000_000 };
 const openLimitMs = 9_500;
 
-export async function openProducer(config: KafkaConfig, clientName: string, runtime: Runtime): Promise<ProducerClient> {
-  const engine = createEngine(config, clientName, { retry: untilDisposed });
+export async function openProducer(
+  config: KafkaConfig,
+  engines: EngineRoom,
+  runtime: Runtime,
+): Promise<ProducerClient> {
+  const engine = engines.open({ retry: untilDisposed });
   const producer = engine.kafka.producer({
     idempotent: true,
     allowAutoTopicCreation: false,

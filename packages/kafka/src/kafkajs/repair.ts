@@ -61,7 +61,8 @@ function connectOnce(connection: Connection): void {
 }
 
 function builderOf(cluster: unknown): Builder | undefined {
-  const builder: unknown = typeof cluster === "object" && cluster !== null ? Reflect.get(cluster, "connectionPoolBuilder") : undefined;
+  const builder: unknown =
+    typeof cluster === "object" && cluster !== null ? Reflect.get(cluster, "connectionPoolBuilder") : undefined;
   const usable = typeof builder === "object" && builder !== null && typeof Reflect.get(builder, "build") === "function";
   return usable ? (builder as Builder) : undefined;
 }

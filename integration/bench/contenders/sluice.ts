@@ -1,0 +1,35 @@
+import { connect, topic } from "@sluice/core";
+import type { Driver } from "@sluice/core/driver";
+import { kafka } from "@sluice/kafka";
+import { rabbitmq } from "@sluice/rabbitmq";
+import type { Broker, Contender } from "../contender.ts";
+import { makeOrder, type Order } from "../order.ts";
+
+const group = "bench";
+
+/** Sluice with its defaults: every publish is a call of its own, and so is every handler. */
+export async function openSluice(broker: Broker, address: string, name: string, keyed: boolean): Promise<Contender> {
+  const orders = topic<string, Order>(name, {
+    groups: [group],
+    ...(keyed ? { key: (order: Order) => order.customerId } : {}),
+  });
+  const driver: Driver = broker === "kafka" ? kafka({ brokers: address.split(",") }) : rabbitmq({ url: address });
+  const bus = await connect(driver);
+  const producer = bus.producer(orders);
+  return {
+    async publish(count, inFlight) {
+      let next = 0;
+      const caller = async (): Promise<void> => {
+        while (next < count) await producer.send(makeOrder(next++));
+      };
+      await Promise.all(Array.from({ length: inFlight }, caller));
+    },
+    async publishOne(order) {
+      await producer.send(order);
+    },
+    async consume(concurrency, handle) {
+      await bus.subscribe(orders, { group, start: "earliest", concurrency }, handle);
+    },
+    close: () => bus.close(),
+  };
+}
