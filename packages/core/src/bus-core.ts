@@ -22,7 +22,7 @@ import { Spies } from "./spies.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 
 /** How long one try to store a copy may take: a call that hangs must not hold up the others. Movers try again. */
-const copyMs = 60_000;
+const copyMs = 10_000;
 
 /** What is behind a bus: one connection, one send queue, the declared topology, the open subscriptions. */
 export class BusCore {

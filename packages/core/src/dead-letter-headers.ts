@@ -52,6 +52,16 @@ export function toDeadLetter(delivery: Delivery, facts: DeadLetterFacts): Header
   return headers;
 }
 
+/** A dead letter that grew over the broker's limit: the reason stays, what explains it goes. */
+export function withoutDetails(headers: Headers): Headers {
+  const { reason, attempts } = deadLetterHeaders;
+  const short = emptyHeaders();
+  for (const name in headers) {
+    if (!name.startsWith("dlq-") || name === reason || name === attempts) short[name] = headers[name] ?? "";
+  }
+  return short;
+}
+
 /** Headers of a dead letter that goes back to its group: a fresh start that remembers where it died first. */
 export function fromDeadLetter(headers: Headers, redrives: number): Headers {
   const names = deadLetterHeaders;

@@ -97,22 +97,26 @@ function receiving(
   };
 }
 
-test("delayed messages go on when due, also while a window full of them has no destination any more", async () => {
-  const { bus, clock, broker } = await faultyBench({ wrap: waitingPlaces, provision: "create" });
-  now = () => clock.now();
-  const seen: unknown[] = [];
-  await clock.run(bus.subscribe(plain, { group: "work" }, (payload) => void seen.push(payload)));
-  for (let n = 0; n < 1100; n++) {
-    const headers = { "x-to": '{"topic":"gone"}', "content-type": "application/json" };
-    broker.publish("waiting-place", { id: `poison-${n}`, body: new Uint8Array(), headers });
-  }
-  await clock.advance(10_000);
-  const sent = clock.run(bus.publish(plain, "later", { delay: "5s" }));
-  await sent;
-  await clock.advance(4000);
-  expect(seen).toEqual([]);
-  await clock.advance(120_000);
-  expect(seen).toEqual(["later"]);
-  await clock.run(bus.close());
-  expect(clock.timers).toBe(0);
-});
+test(
+  "delayed messages go on when due, also while a window full of them has no destination any more",
+  { timeout: 30_000 },
+  async () => {
+    const { bus, clock, broker } = await faultyBench({ wrap: waitingPlaces, provision: "create" });
+    now = () => clock.now();
+    const seen: unknown[] = [];
+    await clock.run(bus.subscribe(plain, { group: "work" }, (payload) => void seen.push(payload)));
+    for (let n = 0; n < 1100; n++) {
+      const headers = { "x-to": '{"topic":"gone"}', "content-type": "application/json" };
+      broker.publish("waiting-place", { id: `poison-${n}`, body: new Uint8Array(), headers });
+    }
+    await clock.advance(10_000);
+    const sent = clock.run(bus.publish(plain, "later", { delay: "5s" }));
+    await sent;
+    await clock.advance(4000);
+    expect(seen).toEqual([]);
+    await clock.advance(120_000);
+    expect(seen).toEqual(["later"]);
+    await clock.run(bus.close());
+    expect(clock.timers).toBe(0);
+  },
+);

@@ -1,5 +1,6 @@
-import { PermanentError, topic } from "@sluice/core";
+import { connect, PermanentError, topic } from "@sluice/core";
 import type { Driver } from "@sluice/core/driver";
+import { memory, simulation } from "@sluice/memory";
 import { expect, test } from "vitest";
 import { faultyBench } from "./support/faulty-bench.ts";
 
@@ -219,5 +220,22 @@ test("retry and defer at a time of the handler's own go through the own entry; o
   await clock.run(bus.publish(plain, 1));
   await clock.run(done);
   expect(seen).toEqual(["1 at 0", "1 at 10000", "2 at 30000"]);
+  await clock.run(bus.close());
+});
+
+test("a dead letter that our own headers bring over the broker's limit is kept without the details", async () => {
+  const clock = simulation();
+  const bus = await clock.run(connect(memory({ limits: { headersBytes: 400 } }), { runtime: clock.runtime }));
+  await clock.run(
+    bus.subscribe(plain, { group: "work" }, () => {
+      throw new PermanentError("x".repeat(600));
+    }),
+  );
+  const dead = bus.settled(plain, { fate: "dead-letter" });
+  await clock.run(bus.publish(plain, 1, { headers: { mine: "y".repeat(200) } }));
+  await clock.run(dead);
+  const [letter] = (await clock.run(bus.deadLetters(plain, { group: "work" }).list())).letters;
+  expect(letter).toMatchObject({ reason: "permanent", errorMessage: "", attempts: 1 });
+  expect(letter?.headers["mine"]).toHaveLength(200);
   await clock.run(bus.close());
 });

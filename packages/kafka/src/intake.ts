@@ -120,6 +120,7 @@ export class Intake {
     anew.paused = shard.paused;
     shards.set(shard.id, anew);
     this.#context.replaced(shard);
+    this.#context.dirty();
     return anew;
   }
 }

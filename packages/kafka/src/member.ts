@@ -2,14 +2,14 @@ import {
   type Delivery,
   DriverError,
   type DriverEvent,
-  type LostReason,
   type ReceiverOptions,
   type Runtime,
   type Source,
 } from "@sluice/core/driver";
+import { Assignment, lose, outstanding } from "./assignment.ts";
 import type { AdminClient, CommitPosition, ConsumerClient, KafkaClient } from "./client.ts";
 import { CommitLoop, type CommitTarget } from "./commits.ts";
-import { codeOfError, toDriverError } from "./errors.ts";
+import { toDriverError } from "./errors.ts";
 import { Intake } from "./intake.ts";
 import { groupIdOf, topicsOf } from "./names.ts";
 import { Membership } from "./membership.ts";
@@ -35,12 +35,6 @@ export interface MemberHooks {
   probe: Shard | undefined;
 }
 
-interface Place {
-  readonly id: string;
-  readonly topic: string;
-  readonly partition: number;
-}
-
 /** Time to leave the group, also when nobody waits any more: without a good-bye the others wait for a session. */
 const leaveMs = 1_000;
 
@@ -56,7 +50,7 @@ export class Member {
   readonly #client: ConsumerClient;
   readonly #commits: CommitLoop;
   readonly #intake: Intake;
-  readonly #starts: StartPositions;
+  readonly #assignment: Assignment;
   readonly #shards = new Map<string, Shard>();
   /** Where a finite source ends. */
   readonly #ends: Ends | undefined;
@@ -85,15 +79,6 @@ export class Member {
     this.#ends = "deadLetter" in source && source.deadLetter ? opening : undefined;
     this.#membership = new Membership(runtime, config, (error) => this.fail(error));
     const report = (event: DriverEvent): void => context.report(event);
-    this.#starts = new StartPositions({
-      admin: client.admin,
-      runtime,
-      source,
-      groupId: this.#groupId,
-      opening,
-      remembered,
-      report,
-    });
     this.#commits = new CommitLoop(this.#commitTarget(), runtime, options.window);
     this.#client = this.#consumer();
     this.#intake = new Intake(this.#client, {
@@ -105,8 +90,22 @@ export class Member {
       report,
       idOf: (topic, partition) => this.#idOf(topic, partition),
       state: () => (this.#ended || this.#stopped ? "closed" : this.#membership.sure ? "open" : "doubtful"),
-      replaced: (shard) => this.#replaced(shard),
+      replaced: (shard) => this.#gone([shard]),
       dirty: () => this.#commits.request(),
+    });
+    const { admin } = client;
+    this.#assignment = new Assignment({
+      source,
+      options,
+      shards: this.#shards,
+      client: this.#client,
+      membership: this.#membership,
+      intake: this.#intake,
+      commits: this.#commits,
+      starts: new StartPositions({ admin, runtime, source, groupId: this.#groupId, opening, remembered, report }),
+      ends: this.#ends,
+      idOf: (topic, partition) => this.#idOf(topic, partition),
+      gone: (shards) => this.#gone(shards),
     });
   }
 
@@ -211,7 +210,7 @@ export class Member {
     this.#live.reject(error);
     const lost = outstanding(this.#shards.values());
     this.#end();
-    this.#lose(lost, "disconnected");
+    lose(this.#options, lost, "disconnected");
     this.#hooks.failed(error);
   }
 
@@ -226,6 +225,7 @@ export class Member {
 
   #end(): void {
     this.#ended = true;
+    this.#membership.epoch += 1; // whatever is under way is for nothing
     this.#membership.end();
     this.#commits.stop();
     this.#live.promise.catch(() => {}); // nobody may be waiting for it any more
@@ -266,66 +266,26 @@ export class Member {
     if ([...this.#shards.values()].every(({ out }) => out.size === 0)) this.#membership.settled();
   }
 
-  #joined(assignment: ReadonlyMap<string, readonly number[]>, continued: boolean): void {
+  #joined(assigned: ReadonlyMap<string, readonly number[]>, continued: boolean): void {
     if (this.#ended) return;
-    const epoch = this.#membership.joined();
-    this.#intake.forget();
-    const places = [...assignment].flatMap(([topic, ids]) =>
-      ids.map((partition): Place => ({ topic, partition, id: this.#idOf(topic, partition) })),
+    const changed = this.#assignment.change(assigned, continued);
+    const { epoch } = this.#membership;
+    changed.then(
+      (complete) => {
+        if (!complete || this.#ended) return;
+        this.#live.resolve();
+        this.#hooks.changed();
+      },
+      (error: unknown) => {
+        if (this.#membership.epoch !== epoch) return;
+        this.fail(toDriverError(error, `group "${this.#groupId}" cannot fix its positions`));
+      },
     );
-    const assigned = new Set(places.map(({ id }) => id));
-    // After an expulsion others have had them meanwhile, also those that come back.
-    const gone = [...this.#shards.values()].filter(({ id }) => !continued || !assigned.has(id));
-    for (const { id } of gone) this.#shards.delete(id);
-    if (this.#hooks.probe && gone.includes(this.#hooks.probe)) this.#hooks.probe = undefined;
-    const fresh = places.filter(({ id }) => !this.#shards.get(id)?.ready);
-    for (const { topic, partition } of fresh) this.#client.pause(topic, partition);
-    for (const shard of this.#shards.values()) {
-      if (!shard.ready) continue;
-      shard.dirty = true;
-      this.#intake.resume(shard);
-    }
-    this.#lose(outstanding(gone), "revoked");
-    this.#begin(fresh, epoch).catch((error: unknown) => {
-      if (this.#isCurrent(epoch)) this.fail(toDriverError(error, `group "${this.#groupId}" cannot fix its positions`));
-    });
   }
 
-  /** Nothing of these is handed out before its position, start mark and fence are stored. */
-  async #begin(places: readonly Place[], epoch: number): Promise<void> {
-    const begins = await this.#starts.of(places);
-    if (!this.#isCurrent(epoch)) return;
-    const options = { window: this.#options.window, counted: !("broadcast" in this.source) };
-    const shards = places.flatMap((place, index) => {
-      const begin = begins[index];
-      const end = this.#ends && (this.#ends.get(place.topic)?.get(place.partition)?.high ?? 0);
-      return begin
-        ? [new Shard({ ...place, source: this.source, until: end ?? Number.POSITIVE_INFINITY }, begin, options)]
-        : [];
-    });
-    for (const shard of shards) this.#shards.set(shard.id, shard);
-    if (!(await this.#storedBegin(epoch))) return;
-    for (const shard of shards) {
-      shard.ready = true;
-      this.#intake.resume(shard);
-    }
-    this.#live.resolve();
-    this.#hooks.changed();
-  }
-
-  async #storedBegin(epoch: number): Promise<boolean> {
-    try {
-      await this.#commits.run();
-      return this.#isCurrent(epoch);
-    } catch (error) {
-      // Lost under way: the next join begins again.
-      if (this.#isCurrent(epoch) && codeOfError(error) !== "LOST") throw error;
-      return false;
-    }
-  }
-
-  #isCurrent(epoch: number): boolean {
-    return !this.#ended && this.#membership.epoch === epoch;
+  #gone(shards: readonly Shard[]): void {
+    if (this.#hooks.probe && shards.includes(this.#hooks.probe)) this.#hooks.probe = undefined;
+    lose(this.#options, outstanding(shards), "revoked");
   }
 
   #alive(): void {
@@ -365,23 +325,9 @@ export class Member {
     if (failure.code !== "LOST") this.fail(failure);
   }
 
-  #replaced(shard: Shard): void {
-    if (this.#hooks.probe === shard) this.#hooks.probe = undefined;
-    this.#lose(outstanding([shard]), "revoked");
-    this.#commits.request();
-  }
-
-  #lose(deliveries: readonly Delivery[], reason: LostReason): void {
-    if (deliveries.length > 0) this.#options.lost(deliveries, reason);
-  }
-
   #idOf(topic: string, partition: number): string {
     return `${topic}/${partition}${this.#suffix}`;
   }
-}
-
-function outstanding(shards: Iterable<Shard>): readonly Delivery[] {
-  return [...shards].flatMap(({ out }) => [...out.keys()]);
 }
 
 async function requireTopics(admin: AdminClient, topics: readonly string[]): Promise<void> {

@@ -53,6 +53,7 @@ async function provisionTopics(
   return [...made, ...compared.flat()];
 }
 
+/** One topic that is refused does not keep the others from being made. */
 async function create(
   admin: AdminClient,
   runtime: Runtime,
@@ -60,28 +61,41 @@ async function create(
   options: ProvisionOptions,
 ): Promise<readonly Finding[]> {
   if (resources.length === 0) return [];
-  try {
-    await admin.createTopics(
-      resources.map(({ name, settings: { partitions, ...config } }) => ({
-        name,
-        partitions: Number(partitions),
-        replicationFactor: options.replicationFactor,
-        config: Object.fromEntries(Object.entries(config).map(([key, value]) => [key, String(value)])),
-      })),
-    );
-  } catch (error) {
-    const names = refused(error) ?? resources.map(({ name }) => `"${name}"`).join(", ");
-    const code = codeOfError(error);
-    const failure = toDriverError(error, `cannot create topic ${names}`, advice[code] ?? "create it by hand");
-    if (code !== "FORBIDDEN") throw failure;
-    return resources.map((resource) => ({ resource, state: "forbidden", detail: failure.message }));
-  }
-  await Promise.all(resources.map(({ name }) => untilUsable(admin, runtime, name, options.signal)));
-  return resources.map((resource) => ({
-    resource,
-    state: "created",
-    detail: `kafka: created topic "${resource.name}"`,
+  const refusals = await createAll(admin, resources, options);
+  const made = resources.filter(({ name }) => !refusals.has(name));
+  await Promise.all(made.map(({ name }) => untilUsable(admin, runtime, name, options.signal)));
+  return resources.map((resource): Finding => {
+    const refusal = refusals.get(resource.name);
+    if (!refusal) return { resource, state: "created", detail: `kafka: created topic "${resource.name}"` };
+    const failure = toDriverError(refusal, `cannot create topic "${resource.name}"`, adviceFor(refusal));
+    if (failure.code !== "FORBIDDEN") throw failure;
+    return { resource, state: "forbidden", detail: failure.message };
+  });
+}
+
+/** Resolves to the reasons for those topics that were not made. */
+async function createAll(
+  admin: AdminClient,
+  resources: readonly Resource[],
+  options: ProvisionOptions,
+): Promise<ReadonlyMap<string, unknown>> {
+  const topics = resources.map(({ name, settings: { partitions, ...config } }) => ({
+    name,
+    partitions: Number(partitions),
+    replicationFactor: options.replicationFactor,
+    config: Object.fromEntries(Object.entries(config).map(([key, value]) => [key, String(value)])),
   }));
+  try {
+    await admin.createTopics(topics);
+    return new Map();
+  } catch (error) {
+    const refusals = refusalsIn(error);
+    if (refusals.size > 0) return refusals;
+    const code = codeOfError(error);
+    // Without the right to create, the answer names no topic.
+    if (code === "FORBIDDEN") return new Map(resources.map(({ name }) => [name, error]));
+    throw toDriverError(error, `cannot create topics`, adviceFor(error));
+  }
 }
 
 /** Writes down where a group begins, unless it has begun already. */
@@ -113,6 +127,8 @@ async function beginGroup(admin: AdminClient, resource: Resource): Promise<reado
     );
     // Lost: it has members, and they have begun it.
     if (failure.code === "LOST") return [];
+    // The topic could not be made, and its own finding says so.
+    if (failure.code === "NOT_FOUND") return [];
     if (failure.code === "FORBIDDEN") return [{ resource, state: "forbidden", detail: failure.message }];
     throw failure;
   }
@@ -126,14 +142,19 @@ const advice: Partial<Record<DriverErrorCode, string>> = {
     'rename it if another topic differs from it only in "." and "_" (Kafka takes one of them), or correct its settings',
 };
 
-/** Names of the topics that the broker refused, where the client tells. */
-function refused(error: unknown): string | undefined {
+function adviceFor(error: unknown): string {
+  return advice[codeOfError(error)] ?? "create it by hand";
+}
+
+/** The reasons by topic, where the client tells: an error that holds one per topic. Somebody else's creating is no failure. */
+function refusalsIn(error: unknown): ReadonlyMap<string, unknown> {
+  const refusals = new Map<string, unknown>();
   const errors: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "errors") : undefined;
-  if (!Array.isArray(errors)) return undefined;
-  const names = errors.flatMap((one: unknown) =>
-    typeof one === "object" && one !== null && "topic" in one ? [`"${String(one.topic)}"`] : [],
-  );
-  return names.length > 0 ? names.join(", ") : undefined;
+  for (const one of Array.isArray(errors) ? errors : []) {
+    if (typeof one !== "object" || one === null || !("topic" in one)) continue;
+    if (Reflect.get(one, "type") !== "TOPIC_ALREADY_EXISTS") refusals.set(String(one.topic), one);
+  }
+  return refusals;
 }
 
 function absent(resource: Resource): Finding {

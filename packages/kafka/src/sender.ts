@@ -13,6 +13,7 @@ const batchOverhead = 61;
 const recordOverhead = 32;
 const headerOverhead = 8;
 const closeGraceMs = 2_000;
+const slowSendMs = 1_000;
 
 interface Placed {
   readonly index: number;
@@ -36,6 +37,8 @@ export class KafkaSender implements Sender {
   readonly #namespace: string;
   #finish!: (reason: DriverError | undefined) => void; // set in the constructor, by the promise
   #ended: DriverError | undefined;
+  /** Every topic that the producer has in its list by now. */
+  readonly #used = new Set<string>();
   #tail: Promise<unknown> = Promise.resolve();
   #turn: number;
 
@@ -125,8 +128,10 @@ export class KafkaSender implements Sender {
     const before = this.#producer.requestsWritten;
     const grouped = Map.groupBy(round, ({ topic }) => topic);
     const batch = [...grouped].map(([topic, placed]) => ({ topic, messages: placed.map(({ message }) => message) }));
+    for (const topic of grouped.keys()) this.#used.add(topic);
+    const patience = this.#watchTopics();
     try {
-      await unlessAborted(this.#producer.send(batch), signal, "send");
+      await unlessAborted(Promise.race([this.#producer.send(batch), patience.gone]), signal, "send");
       return { outcome: "stored" };
     } catch (error) {
       const what = `cannot send ${round.length} records to ${[...grouped.keys()].map((topic) => `"${topic}"`).join(", ")}`;
@@ -135,7 +140,31 @@ export class KafkaSender implements Sender {
       this.#topics.forget();
       this.#producer.dispose();
       return { outcome: this.#producer.requestsWritten === before ? "not-stored" : "unknown", error: failure };
+    } finally {
+      patience.cancel();
     }
+  }
+
+  /**
+   * n.b. one topic that was deleted fails every metadata answer of a producer that has ever sent to it, so its sends to all others
+   * stand still. A send that takes long looks for one; a new producer knows only what it sends to.
+   */
+  #watchTopics(): { readonly gone: Promise<never>; cancel(): void } {
+    const { promise: gone, reject } = Promise.withResolvers<never>();
+    gone.catch(() => {}); // it may come when nobody waits any more
+    const look = async (): Promise<void> => {
+      for (const topic of this.#used) {
+        if ((await this.#topics.exists(topic)) !== false) continue;
+        reject(
+          new DriverError(
+            "UNAVAILABLE",
+            `kafka: topic "${topic}" is gone, and holds up this producer; another is opened`,
+          ),
+        );
+      }
+    };
+    const cancel = this.#runtime.timer(slowSendMs, () => void look());
+    return { gone, cancel };
   }
 
   #end(reason: DriverError | undefined): void {

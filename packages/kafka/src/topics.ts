@@ -38,6 +38,15 @@ export class TopicCatalogue {
     return asked;
   }
 
+  /** Asks anew; `undefined` when the broker cannot be asked. */
+  async exists(topic: string): Promise<boolean | undefined> {
+    try {
+      return (await this.#admin.partitions(topic)) !== undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** After a failed send: a topic may be gone, or have moved. */
   forget(): void {
     this.#known.clear();

@@ -64,8 +64,10 @@ const texts: readonly (readonly [pattern: RegExp, code: DriverErrorCode, retryab
   [/invalid expiration|invalid message|user_id property/, "INVALID_MESSAGE", false],
   [/message nacked/, "REFUSED", true],
   [/Heartbeat timeout|Unexpected close|Socket closed abruptly|connect ETIMEDOUT/, "UNAVAILABLE", true],
-  [/Channel (closed|closing|ended)|channel closed|Connection (closed|closing)/i, "LOST", true],
 ];
+
+/** What amqplib says of a call on something that ended before. */
+const closed = /Channel (closed|closing|ended)|Connection (closed|closing)/i;
 
 /** What to do about it, at the end of the message. */
 const advice: Partial<Record<DriverErrorCode, string>> = {
@@ -100,7 +102,8 @@ function classify({ code, message }: NativeError): readonly [DriverErrorCode, re
   for (const [pattern, found, retryable] of texts) if (pattern.test(message)) return [found, retryable];
   const known = typeof code === "number" ? replyCodes[code] : systemCodes[code ?? ""];
   // Before the connection is open amqplib reports a close frame as text only.
-  return known ?? replyCodes[replyCodeIn(message) ?? -1] ?? ["UNKNOWN", false];
+  const found = known ?? replyCodes[replyCodeIn(message) ?? -1];
+  return found ?? (closed.test(message) ? ["LOST", true] : ["UNKNOWN", false]);
 }
 
 function replyCodeIn(message: string): number | undefined {
@@ -121,7 +124,7 @@ function toNative(error: unknown): NativeError {
 export function inequivalent(error: unknown): string | undefined {
   const message = error instanceof Error ? error.message : "";
   const found =
-    /inequivalent arg '([^']+)'.*?received (?:the value '(.*?)'(?: of type '\w+')?|none) but current is (?:the value '(.*?)'(?: of type '\w+')?|none)/s.exec(
+    /inequivalent arg '([^']+)'.*?received (?:(?:the value )?'(.*?)'(?: of type '\w+')?|none) but current is (?:(?:the value )?'(.*?)'(?: of type '\w+')?|none)/s.exec(
       message,
     );
   if (!found) return undefined;

@@ -23,7 +23,7 @@ export function decode(topic: AnyTopic, delivery: Delivery): unknown {
 function decodeBody(topic: AnyTopic, delivery: Delivery, body: Uint8Array, what: string): unknown {
   const given = delivery.headers[wire.contentType];
   const wanted = topic.codec.contentType;
-  if (given !== undefined && mediaType(given) !== mediaType(wanted)) {
+  if (given !== undefined && given !== wanted && mediaType(given) !== mediaType(wanted)) {
     throw new SluiceError(
       "INVALID_PAYLOAD",
       `${what} has content type "${given}"; the topic's codec reads "${wanted}"`,

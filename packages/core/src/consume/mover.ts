@@ -1,7 +1,11 @@
 import { Backoff } from "../backoff.ts";
 import { type Destination, type Headers, type Runtime, type SendItem, wire } from "../driver/index.ts";
-import type { SluiceError } from "../errors.ts";
+import { withoutDetails } from "../dead-letter-headers.ts";
+import type { ErrorCode, SluiceError } from "../errors.ts";
 import { count, type Work } from "./work.ts";
+
+/** Codes of a copy that no waiting makes smaller: our own headers brought it over a limit. */
+const tooMuch = new Set<ErrorCode | undefined>(["TOO_LARGE", "INVALID_MESSAGE"]);
 
 /** Hands a copy to the bus's send queue; `then` gets `undefined` once the broker confirmed it. The signal ends the wait. */
 export type SendCopy = (item: SendItem, then: (error: SluiceError | undefined) => void, signal?: AbortSignal) => void;
@@ -35,8 +39,9 @@ export class Mover {
     notBefore: number | undefined,
     then: (state: "accepted" | "stored" | "lost") => void,
   ): void {
-    const item = this.#copy(work, to, headers, notBefore);
+    let item = this.#copy(work, to, headers, notBefore);
     const backoff = new Backoff(this.#options.runtime, 200, 30_000);
+    let { atomic } = this.#options;
     let blocked = false;
     let ended = false;
     let cancel: (() => void) | undefined;
@@ -49,8 +54,11 @@ export class Mover {
       then(state);
     };
     const attempt = () => {
-      this.#store(work, item, (state, error) => {
+      this.#store(work, item, atomic, (state, error) => {
         if (state !== "failed" || ended) return finish(state === "failed" ? "lost" : state);
+        // One step that failed does not say why: in two steps the sender does.
+        atomic = false;
+        if (tooMuch.has(error?.code)) item = { ...item, record: { ...item.record, headers: withoutDetails(headers) } };
         if (!blocked) this.#options.blocked(true, error);
         blocked = true;
         cancel = this.#options.runtime.timer(backoff.next(), attempt);
@@ -83,10 +91,11 @@ export class Mover {
   #store(
     work: Work,
     item: SendItem,
+    atomic: boolean,
     then: (state: "accepted" | "stored" | "lost" | "failed", error?: SluiceError) => void,
   ): void {
     const { receiver } = work;
-    if (!this.#options.atomic || !receiver.commit) {
+    if (!atomic || !receiver.commit) {
       return this.#options.send(item, (error) => then(error ? "failed" : "stored", error));
     }
     receiver.commit([{ accept: [work.delivery], send: [item] }]).then(

@@ -20,10 +20,12 @@ export class Quarantine {
   /** The receiver has a window of one. */
   on = false;
 
-  constructor(capabilities: Capabilities) {
+  constructor(capabilities: Capabilities, ordered: boolean) {
     this.#counted = capabilities.deliveries !== "absent";
     const { release } = capabilities;
-    this.#convictAt = release !== "absent" && release.counted ? 7 : 4;
+    // Where a release loses the order, an ordered receiver gives back by closing, and a broker counts that as it counts a crash.
+    const returnsCount = release !== "absent" && (release.counted || (ordered && release.order === "lost"));
+    this.#convictAt = returnsCount ? 7 : 4;
   }
 
   suspects(deliveries: readonly Delivery[]): boolean {

@@ -1,0 +1,105 @@
+import { type Delivery, type LostReason, type ReceiverOptions, type Source } from "@sluice/core/driver";
+import type { ConsumerClient } from "./client.ts";
+import type { CommitLoop } from "./commits.ts";
+import { codeOfError } from "./errors.ts";
+import type { Intake } from "./intake.ts";
+import type { Membership } from "./membership.ts";
+import { Shard } from "./shard.ts";
+import type { Ends, StartPositions } from "./starts.ts";
+
+export interface AssignmentParts {
+  readonly source: Source;
+  readonly options: ReceiverOptions;
+  readonly shards: Map<string, Shard>;
+  readonly client: ConsumerClient;
+  readonly membership: Membership;
+  readonly intake: Intake;
+  readonly commits: CommitLoop;
+  readonly starts: StartPositions;
+  /** Where a finite source ends. */
+  readonly ends: Ends | undefined;
+  idOf(topic: string, partition: number): string;
+  /** These are not ours any more. */
+  gone(shards: readonly Shard[]): void;
+}
+
+interface Place {
+  readonly id: string;
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** What a join changes: partitions that go, stay and come. */
+export class Assignment {
+  readonly #parts: AssignmentParts;
+
+  constructor(parts: AssignmentParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves to whether everything that came may be handed out; false when another join was faster. */
+  async change(assigned: ReadonlyMap<string, readonly number[]>, continued: boolean): Promise<boolean> {
+    const { shards, client, membership, intake, gone } = this.#parts;
+    const epoch = membership.joined();
+    intake.forget();
+    const places = [...assigned].flatMap(([topic, ids]) =>
+      ids.map((partition): Place => ({ topic, partition, id: this.#parts.idOf(topic, partition) })),
+    );
+    const ours = new Set(places.map(({ id }) => id));
+    // After an expulsion others have had them meanwhile, also those that come back.
+    const lost = [...shards.values()].filter(({ id }) => !continued || !ours.has(id));
+    for (const { id } of lost) shards.delete(id);
+    const fresh = places.filter(({ id }) => !shards.get(id)?.ready);
+    for (const { topic, partition } of fresh) client.pause(topic, partition);
+    for (const shard of shards.values()) {
+      if (!shard.ready) continue;
+      shard.dirty = true;
+      intake.resume(shard);
+    }
+    gone(lost);
+    return this.#begin(fresh, epoch);
+  }
+
+  /** Nothing of these is handed out before its position, start mark and fence are stored. */
+  async #begin(places: readonly Place[], epoch: number): Promise<boolean> {
+    const { shards, starts, source, options, ends, intake, membership } = this.#parts;
+    const begins = await starts.of(places);
+    if (membership.epoch !== epoch) return false;
+    const fresh = places.flatMap((place, index) => {
+      const begin = begins[index];
+      const end = ends && (ends.get(place.topic)?.get(place.partition)?.high ?? 0);
+      const until = end ?? Number.POSITIVE_INFINITY;
+      const counted = !("broadcast" in source);
+      return begin ? [new Shard({ ...place, source, until }, begin, { window: options.window, counted })] : [];
+    });
+    for (const shard of fresh) shards.set(shard.id, shard);
+    if (!(await this.#stored(epoch))) return false;
+    for (const shard of fresh) {
+      shard.ready = true;
+      intake.resume(shard);
+    }
+    return true;
+  }
+
+  async #stored(epoch: number): Promise<boolean> {
+    const { commits, membership } = this.#parts;
+    try {
+      await commits.run();
+    } catch (error) {
+      // Lost under way: the next join begins again.
+      if (membership.epoch === epoch && codeOfError(error) !== "LOST") throw error;
+      return false;
+    }
+    return membership.epoch === epoch;
+  }
+}
+
+/** What was handed out of these and is not settled. */
+export function outstanding(shards: Iterable<Shard>): readonly Delivery[] {
+  return [...shards].flatMap(({ out }) => [...out.keys()]);
+}
+
+/** Tells core, unless there is nothing to tell. */
+export function lose(options: ReceiverOptions, deliveries: readonly Delivery[], reason: LostReason): void {
+  if (deliveries.length > 0) options.lost(deliveries, reason);
+}
