@@ -140,7 +140,10 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  process.stderr.write(`conformance: ${error instanceof Error ? error.stack : String(error)}\n`);
-  return 1;
-});
+// A case that failed may have left something behind that would keep this process alive.
+process.exit(
+  await main().catch((error: unknown) => {
+    process.stderr.write(`conformance: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return 1;
+  }),
+);

@@ -21,10 +21,10 @@ export interface MeasureOptions {
 /** A round trip each, or a hundred a second: these take a part of the messages. */
 const parts: Readonly<Record<Scenario, number>> = {
   publish: 1,
-  "publish-each": 1 / 25,
+  "publish-each": 1 / 16,
   "consume-1": 1,
   "consume-100": 1,
-  latency: 1 / 100,
+  latency: 1 / 50,
 };
 
 /** All contenders of a scenario in every repetition, the first one last in the next: a drift of the machine hits all alike. */

@@ -9,6 +9,7 @@ export async function openRawRabbit(url: string, queue: string): Promise<Contend
   const connection = await connect(url, { noDelay: true });
   const channel = await connection.createConfirmChannel();
   await channel.assertQueue(queue, { durable: true, arguments: { "x-queue-type": "quorum" } });
+  const workers: Worker[] = [];
   const publish = (order: Order, confirmed: (error: unknown) => void): void => {
     const options = { persistent: true, contentType: "application/json" };
     channel.publish("", queue, Buffer.from(JSON.stringify(order)), options, confirmed);
@@ -21,9 +22,13 @@ export async function openRawRabbit(url: string, queue: string): Promise<Contend
       const intake = await connection.createConfirmChannel();
       await intake.prefetch(prefetch);
       const worker = new Worker(intake, concurrency, handle);
+      workers.push(worker);
       await intake.consume(queue, (message) => message && worker.take(message));
     },
-    close: () => connection.close(),
+    async close() {
+      for (const worker of workers) worker.end();
+      await connection.close();
+    },
   };
 }
 
@@ -61,6 +66,7 @@ class Worker {
   #running = 0;
   #nextTag = 1;
   #scheduled = false;
+  #ended = false;
 
   constructor(channel: ConfirmChannel, concurrency: number, handle: HandleOrder) {
     this.#channel = channel;
@@ -71,6 +77,12 @@ class Worker {
   take(message: ConsumeMessage): void {
     this.#waiting.push(message);
     this.#start();
+  }
+
+  /** Acknowledges what is finished; the rest goes back when the channel closes. */
+  end(): void {
+    this.#acknowledge();
+    this.#ended = true;
   }
 
   #start(): void {
@@ -95,6 +107,7 @@ class Worker {
 
   #acknowledge(): void {
     this.#scheduled = false;
+    if (this.#ended) return;
     let last: ConsumeMessage | undefined;
     for (let message = this.#finished.get(this.#nextTag); message; message = this.#finished.get(this.#nextTag)) {
       this.#finished.delete(this.#nextTag++);

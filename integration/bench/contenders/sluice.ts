@@ -28,7 +28,7 @@ export async function openSluice(broker: Broker, address: string, name: string, 
       await producer.send(order);
     },
     async consume(concurrency, handle) {
-      await bus.subscribe(orders, { group, start: "earliest", concurrency }, handle);
+      await bus.subscribe(orders, { group, concurrency }, handle);
     },
     close: () => bus.close(),
   };

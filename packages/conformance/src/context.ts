@@ -21,6 +21,8 @@ export type ItemTopic = Topic<Item, Item>;
 export interface ContextParts {
   readonly id: string;
   readonly run: string;
+  /** Which run of a case in this session: names of a repeated case differ. @default 1 */
+  readonly round?: number;
   readonly profile: Profile;
   readonly harness: Harness;
   /** The harness's module path, for children. */
@@ -46,11 +48,13 @@ export class CaseContext {
   readonly supervisor: Supervisor;
   readonly #cleanups: (() => unknown)[] = [];
   readonly #random: () => number;
+  readonly #round: number;
   #names = 0;
 
   constructor(parts: ContextParts) {
     this.id = parts.id;
     this.run = parts.run;
+    this.#round = parts.round ?? 1;
     this.profile = parts.profile;
     this.harness = parts.harness;
     this.facts = parts.facts;
@@ -79,7 +83,7 @@ export class CaseContext {
 
   /** A name that no other case and no other run uses. */
   name(what = "t"): string {
-    return `c-${this.run}-${this.id.toLowerCase()}-${what}${++this.#names}`;
+    return `c-${this.run}-${this.id.toLowerCase()}-${this.#round}${what}${++this.#names}`;
   }
 
   /** A fresh topic of the kit's own messages; keyed, and ordered only when asked. */

@@ -1,6 +1,5 @@
 /** Dead letters as the raw client sees them. */
-import assert from "node:assert/strict";
-import { pause, within } from "./clock.ts";
+import { poll } from "./clock.ts";
 import type { CaseContext } from "./context.ts";
 import type { RawRecord } from "./harness.ts";
 
@@ -13,24 +12,18 @@ export function headerOf(
   return value === undefined || typeof value === "string" ? value : Buffer.from(value).toString();
 }
 
-/** Waits until the group has so many dead letters; resolves to them. */
+/** Waits until the group has exactly so many dead letters; resolves to them. */
 export async function untilDead(
   context: CaseContext,
   topic: string,
   group: string,
   count: number,
 ): Promise<readonly RawRecord[]> {
-  let records = await context.raw.deadLetters(topic, group);
-  const find = async () => {
-    while ((records = await context.raw.deadLetters(topic, group)).length < count) await pause(50);
-    return records;
-  };
-  const found = await within(
-    context.limits().idleMs,
-    `${count} dead letters of ${group}`,
-    find(),
-    () => `there are ${records.length}\n${context.journal.tail()}`,
-  );
-  assert.equal(found.length, count, "more dead letters than expected");
-  return found;
+  let records: readonly RawRecord[] = [];
+  const what = () =>
+    `the group ${group} has ${count} dead letters (it has ${records.length})\n${context.journal.tail()}`;
+  return poll(context.limits().idleMs, what, async () => {
+    records = await context.raw.deadLetters(topic, group);
+    return records.length === count ? records : undefined;
+  });
 }

@@ -66,8 +66,9 @@ export async function openSession(url: string | URL, options: SessionOptions): P
     run,
     seed,
     runCase(stated) {
-      const journal = () => new Journal(join(directory, `${stated.id}-${++number}`));
-      return execute(stated, () => new CaseContext({ ...shared, id: stated.id, journal: journal() }), shared);
+      const round = ++number;
+      const journal = () => new Journal(join(directory, `${stated.id}-${round}`));
+      return execute(stated, () => new CaseContext({ ...shared, id: stated.id, round, journal: journal() }), shared);
     },
     async close() {
       await raw.close();

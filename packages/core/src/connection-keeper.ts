@@ -5,6 +5,7 @@ import { fromDriver } from "./driver-failure.ts";
 import {
   type Connection,
   type Driver,
+  DriverError,
   type DriverEvent,
   type Finding,
   type ProvisionMode,
@@ -154,7 +155,7 @@ export class ConnectionKeeper {
       await this.provision(connection);
     } catch (error) {
       // One topic that is wrong must not stop the others: its own publishes and subscriptions are told when they use it.
-      if (!isSluiceError(error)) throw error;
+      if (!isSluiceError(error) && (!(error instanceof DriverError) || error.retryable)) throw error;
     }
     return connection.sender();
   }

@@ -39,7 +39,7 @@ export class Assignment {
 
   /** Resolves to whether everything that came may be handed out; false when another join was faster. */
   async change(assigned: ReadonlyMap<string, readonly number[]>, continued: boolean): Promise<boolean> {
-    const { shards, client, membership, intake, gone } = this.#parts;
+    const { shards, client, membership, intake } = this.#parts;
     const epoch = membership.joined();
     intake.forget();
     const places = [...assigned].flatMap(([topic, ids]) =>
@@ -56,7 +56,7 @@ export class Assignment {
       shard.dirty = true;
       intake.resume(shard);
     }
-    gone(lost);
+    this.#parts.gone(lost);
     return this.#begin(fresh, epoch);
   }
 

@@ -129,7 +129,7 @@ export function inequivalent(error: unknown): string | undefined {
     );
   if (!found) return undefined;
   const [, name, wanted = "none", current = "none"] = found;
-  return `${name} is ${current}, wanted ${wanted}`;
+  return `${name} is ${current || "empty"}, wanted ${wanted || "empty"}`;
 }
 
 /** The AMQP reply code of a failed call, where there is one. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
-import { pause, within } from "../clock.ts";
+import { pause } from "../clock.ts";
+import { untilDead } from "../dead-letters.ts";
 import { conserve, depth, effects, publishAll, publishOne, quickRetry, recording, subscribe } from "../flow.ts";
 import { idOf, makeItems } from "../payload.ts";
 import { needs, refuses } from "./needs.ts";
@@ -117,11 +118,7 @@ export const groups: readonly Case[] = [
       await effects(context, topic, "calm", 5);
       const failed = () => context.journal.total("handler-end", topic.name, "failing");
       await context.journal.until("every message failed three times", context.limits(), () => failed() >= 15);
-      await within(
-        context.limits().totalMs,
-        "five dead letters",
-        untilCount(5, () => context.raw.deadLetters(topic.name, "failing")),
-      );
+      await untilDead(context, topic.name, "failing", 5);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "calm");
       await conserve(context, topic, "failing");
@@ -187,7 +184,3 @@ export const groups: readonly Case[] = [
     },
   }),
 ];
-
-async function untilCount(count: number, ask: () => Promise<readonly unknown[]>): Promise<void> {
-  while ((await ask()).length < count) await pause(50);
-}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
-import { pause, within } from "../clock.ts";
+import { pause, poll, within } from "../clock.ts";
 import type { CaseContext } from "../context.ts";
 import { conserve, effects, publishAll, quickRetry, recordDeadLetters, subscribe } from "../flow.ts";
 import { idOf, makeItems } from "../payload.ts";
@@ -189,14 +189,10 @@ export const ordering: readonly Case[] = [
       await publishAll(context, bus, topic, items, { concurrency: 50 });
       await effects(context, topic, "g", items.length - 1);
       const parked = async () => (await recordDeadLetters(context, topic.name, "g")) === 1 || undefined;
-      await within(context.limits().totalMs, "the poison is dead-lettered", untilTrue(parked));
+      await poll(context.limits().totalMs, "the poison is dead-lettered", parked);
       await Promise.all(buses.map((one) => one.drain({ deadline: 10_000 })));
       await conserve(context, topic, "g", { ordered: true });
       assert.ok(overlaps(context, topic.name) > 1, "no two keys were handled at the same time");
     },
   }),
 ];
-
-async function untilTrue(ask: () => Promise<boolean | undefined>): Promise<void> {
-  while (!(await ask())) await pause(50);
-}

@@ -176,7 +176,9 @@ export class Intake {
       // n.b. What an aborted call brought goes back when the receiver closes; from a drain at once, with all that waits.
       if (signal.aborted) return engine.stopped && deliveries ? engine.admit(deliveries, receiver) : undefined;
       if (deliveries === undefined) return this.#end?.("finished");
-      this.#admit(deliveries, receiver);
+      // A receiver that answers "nothing" at once must not keep the process from everything else.
+      if (deliveries.length === 0) await new Promise<void>((resolve) => this.#options.runtime.defer(resolve));
+      else this.#admit(deliveries, receiver);
     }
   }
 
