@@ -70,7 +70,9 @@ function readSettings(): Settings | undefined {
   });
   if (values.help) return undefined;
   return {
-    brokers: brokerNames.filter((name) => values.broker === undefined || oneOf("broker", values.broker, brokerNames) === name),
+    brokers: brokerNames.filter(
+      (name) => values.broker === undefined || oneOf("broker", values.broker, brokerNames) === name,
+    ),
     scenarios: values.scenario?.map((name) => oneOf("scenario", name, scenarios)) ?? scenarios,
     contenders: values.contender,
     messages: wholeNumber("messages", values.messages),
@@ -93,24 +95,39 @@ function wholeNumber(option: string, given: string): number {
   throw new Error(`--${option} is "${given}"; give a whole number, 1 or more`);
 }
 
-async function benchmark(broker: Broker, settings: Settings): Promise<Report> {
+async function benchmark(broker: Broker, settings: Settings, save: (report: Report) => void): Promise<Report> {
   const started = await startForConformance(broker, settings.provider, undefined, progress);
+  const client = broker === "kafka" ? "kafkajs" : "amqplib";
+  const before = loadavg()[0] ?? 0;
+  const measurements: Measurement[] = [];
+  const report = (): Report => ({
+    broker,
+    version: started.running.version,
+    provider: started.running.provider,
+    clients: { [client]: versionOf(client) },
+    node: process.version,
+    processor: cpus()[0]?.model ?? "unknown",
+    cores: cpus().length,
+    date: new Date().toISOString().slice(0, 10),
+    load: [before, loadavg()[0] ?? 0],
+    measurements,
+  });
   try {
-    const before = loadavg()[0] ?? 0;
-    const measurements = await measure({ ...settings, broker, progress });
-    const client = broker === "kafka" ? "kafkajs" : "amqplib";
-    return {
+    await measure({
+      ...settings,
       broker,
-      version: started.running.version,
-      provider: started.running.provider,
-      clients: { [client]: versionOf(client) },
-      node: process.version,
-      processor: cpus()[0]?.model ?? "unknown",
-      cores: cpus().length,
-      date: new Date().toISOString().slice(0, 10),
-      load: [before, loadavg()[0] ?? 0],
-      measurements,
-    };
+      progress,
+      found(measurement) {
+        measurements.push(measurement);
+        // A run takes minutes: what is there stays if it is stopped.
+        save(report());
+      },
+      failed(what, error) {
+        progress(`${what}: FAILED: ${error instanceof Error ? error.message : String(error)}`);
+        process.exitCode = 1;
+      },
+    });
+    return report();
   } finally {
     await started.stop();
   }
@@ -119,15 +136,19 @@ async function benchmark(broker: Broker, settings: Settings): Promise<Report> {
 async function main(): Promise<void> {
   const settings = readSettings();
   if (!settings) return void process.stdout.write(help);
-  const reports: Report[] = [];
+  const finished: Report[] = [];
+  const save = (reports: readonly Report[]): void => {
+    if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(reports, null, 2)}\n`);
+  };
   for (const broker of settings.brokers) {
-    const report = await benchmark(broker, settings);
-    reports.push(report);
+    const report = await benchmark(broker, settings, (soFar) => save([...finished, soFar]));
+    finished.push(report);
     const { version, provider, node, processor, cores, load, clients } = report;
-    const client = Object.entries(clients).map((entry) => entry.join(" ")).join(", ");
+    const client = Object.entries(clients)
+      .map((entry) => entry.join(" "))
+      .join(", ");
     const where = `${client}, Node ${node}, ${cores} × ${processor}, load ${load.map((each) => each.toFixed(1)).join(" → ")}`;
     process.stdout.write(`## ${broker} ${version} (${provider}), ${where}\n\n${tables(broker, report.measurements)}\n`);
-    if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(reports, null, 2)}\n`);
   }
 }
 

@@ -7,7 +7,12 @@ export interface Order {
   readonly sentMs: number;
   readonly total: number;
   readonly note: string;
-  readonly lines: readonly { readonly sku: string; readonly title: string; readonly quantity: number; readonly price: number }[];
+  readonly lines: readonly {
+    readonly sku: string;
+    readonly title: string;
+    readonly quantity: number;
+    readonly price: number;
+  }[];
 }
 
 const customers = 1000;

@@ -16,6 +16,9 @@ export interface MeasureOptions {
   readonly pairs: number;
   readonly profile: string | undefined;
   progress(line: string): void;
+  found(measurement: Measurement): void;
+  /** The others go on without it. */
+  failed(what: string, error: unknown): void;
 }
 
 /** A round trip each, or a hundred a second: these take a part of the messages. */
@@ -28,25 +31,38 @@ const parts: Readonly<Record<Scenario, number>> = {
 };
 
 /** All contenders of a scenario in every repetition, the first one last in the next: a drift of the machine hits all alike. */
-export async function measure(options: MeasureOptions): Promise<readonly Measurement[]> {
-  const measurements: Measurement[] = [];
+export async function measure(options: MeasureOptions): Promise<void> {
   for (let repetition = 1; repetition <= options.pairs; repetition++) {
     for (const scenario of options.scenarios) {
       for (const contender of inTurn(options, scenario, repetition)) {
-        const finding = await one(options, scenario, contender, repetition);
-        measurements.push({ scenario, contender, repetition, finding });
-        const rate = Math.round(finding.messagesPerSecond);
-        const [cpu, peak] = [finding.cpuMicroseconds.toFixed(1), finding.peakMebibytes.toFixed(0)];
-        const waits = finding.p50 === undefined ? "" : `, p50 ${finding.p50.toFixed(2)} ms, p99 ${finding.p99?.toFixed(2)} ms`;
         const what = `${options.broker} ${repetition}/${options.pairs} ${scenario} ${contender}`;
-        options.progress(`${what}: ${rate}/s, ${cpu} µs CPU a message, ${peak} MiB${waits}`);
+        try {
+          const finding = await one(options, scenario, contender, repetition);
+          options.progress(`${what}: ${described(finding)}`);
+          options.found({ scenario, contender, repetition, finding });
+        } catch (error) {
+          options.failed(what, error);
+        }
       }
     }
   }
-  return measurements;
 }
 
-function inTurn({ broker, contenders: wanted }: MeasureOptions, scenario: Scenario, repetition: number): readonly string[] {
+function described({ messagesPerSecond, cpuMicroseconds, peakMebibytes, p50, p99, duplicates }: Finding): string {
+  return [
+    `${Math.round(messagesPerSecond)}/s`,
+    `${cpuMicroseconds.toFixed(1)} µs CPU a message`,
+    `${peakMebibytes.toFixed(0)} MiB`,
+    ...(p50 === undefined ? [] : [`p50 ${p50.toFixed(2)} ms`, `p99 ${p99?.toFixed(2)} ms`]),
+    ...(duplicates === 0 ? [] : [`${duplicates} duplicates`]),
+  ].join(", ");
+}
+
+function inTurn(
+  { broker, contenders: wanted }: MeasureOptions,
+  scenario: Scenario,
+  repetition: number,
+): readonly string[] {
   const names = contenders[broker]
     .filter((each) => each.scenarios.includes(scenario) && (wanted?.includes(each.name) ?? true))
     .map((each) => each.name);
@@ -55,7 +71,12 @@ function inTurn({ broker, contenders: wanted }: MeasureOptions, scenario: Scenar
   return repetition % 2 === 1 ? turned : turned.toReversed();
 }
 
-async function one(options: MeasureOptions, scenario: Scenario, contender: string, repetition: number): Promise<Finding> {
+async function one(
+  options: MeasureOptions,
+  scenario: Scenario,
+  contender: string,
+  repetition: number,
+): Promise<Finding> {
   const { broker, profile } = options;
   const messages = Math.max(10, Math.ceil(options.messages * parts[scenario]));
   const topic = `bench-${Date.now().toString(36)}-${scenario}-${repetition}`;

@@ -11,10 +11,19 @@ const limitMs = 180_000;
  * @throws Error with what the child wrote when it failed, or took too long
  */
 export async function runChild(task: Task, profile: string | undefined): Promise<Finding> {
-  const profiling = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${nameOf(task)}.cpuprofile`];
+  const profiling =
+    profile === undefined
+      ? []
+      : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${nameOf(task)}.cpuprofile`];
   const started = spawn(
     process.execPath,
-    ["--conditions=@sluice/source", "--disable-warning=TimeoutNegativeWarning", ...profiling, child, JSON.stringify(task)],
+    [
+      "--conditions=@sluice/source",
+      "--disable-warning=TimeoutNegativeWarning",
+      ...profiling,
+      child,
+      JSON.stringify(task),
+    ],
     { stdio: ["ignore", "pipe", "pipe"], timeout: limitMs, killSignal: "SIGKILL" },
   );
   const ended = new Promise<number | null>((resolve) => void started.on("close", resolve));

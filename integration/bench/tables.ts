@@ -20,7 +20,9 @@ export function tables(broker: Broker, measurements: readonly Measurement[]): st
 
 function table(broker: Broker, scenario: Scenario, measurements: readonly Measurement[]): string {
   const here = measurements.filter((each) => each.scenario === scenario);
-  const names = contenders[broker].map(({ name }) => name).filter((name) => here.some((each) => each.contender === name));
+  const names = contenders[broker]
+    .map(({ name }) => name)
+    .filter((name) => here.some((each) => each.contender === name));
   const rivals = names.filter((name) => !name.startsWith("sluice"));
   const waits = scenario === "latency";
   const head = [

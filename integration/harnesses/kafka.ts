@@ -30,7 +30,7 @@ const harness: Harness = defineHarness({
     "G-04d": advertised,
     "G-27": "the broker's listener is PLAINTEXT: it knows no credentials",
   },
-  parallel: 6,
+  parallel: 3,
 });
 
 export default harness;

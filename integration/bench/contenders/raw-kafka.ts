@@ -24,7 +24,7 @@ export async function openRawKafka(brokers: readonly string[], topic: string, id
   };
   return {
     async publish(count, inFlight) {
-      for (let number = 0; number < count; ) {
+      for (let number = 0; number < count;) {
         const messages: Message[] = [];
         while (messages.length < inFlight && number < count) messages.push(encode(makeOrder(number++)));
         await send(messages);

@@ -24,6 +24,9 @@ import type { AnyTopic, Topic } from "./topic.ts";
 /** How long one try to store a copy may take: a call that hangs must not hold up the others. Movers try again. */
 const copyMs = 10_000;
 
+/** How long a bus that delays nothing itself waits before it helps to forward; up to twice that. */
+const soonMs = 10_000;
+
 /** What is behind a bus: one connection, one send queue, the declared topology, the open subscriptions. */
 export class BusCore {
   readonly driver: Driver;
@@ -45,6 +48,7 @@ export class BusCore {
   #blocked = false;
   #state: "open" | "reconnecting" | "closed" = "reconnecting";
   #forwarder: Subscription | undefined;
+  #cancelForwarder: (() => void) | undefined;
   #abort: (() => void) | undefined;
 
   constructor(driver: Driver, options: ConnectOptions) {
@@ -113,13 +117,15 @@ export class BusCore {
       declarations: this.declarations,
       logger: this.logger,
       middleware,
-      sendCopy: (item, then, signal) =>
+      sendCopy: (item, then, signal) => {
+        if (item.notBefore !== undefined) this.ensureForwarder("now");
         this.queue.enqueue(item, {
           deadlineMs: this.runtime.monotonicMs() + copyMs,
           internal: true,
           signal,
           onSettled: (result) => then(result.outcome === "stored" ? undefined : result.error),
-        }),
+        });
+      },
       publish: (topic, payload, options, cause) => this.publish(topic, payload, withCause(options, cause), cause),
       settled: (work, group, fate, reason) => {
         if (!this.spies.active) return;
@@ -165,7 +171,7 @@ export class BusCore {
     this.declarations.addTopic(topic, delayed);
     return this.#provision(topic).then(() => {
       this.#prepared.set(topic, delayed ? "delayed" : "plain");
-      this.ensureForwarder();
+      this.ensureForwarder(delayed ? "now" : "soon");
     });
   }
 
@@ -183,11 +189,20 @@ export class BusCore {
     }
   }
 
-  /** Where delays are waiting places, somebody must move on what is due: every bus that uses delays helps. */
-  ensureForwarder(): void {
+  /**
+   * Where delays are waiting places, somebody must move on what is due: every bus that uses delays helps. At once when this one
+   * delays something; else soon, for what others left behind: a bus that lives for a moment must not disturb those that forward.
+   */
+  ensureForwarder(when: "now" | "soon"): void {
     const { delay } = this.capabilities;
     if (delay.group !== "forwarder" && delay.topic !== "forwarder") return;
     if (this.#forwarder || !this.declarations.anyDelays || this.keeper.closed) return;
+    if (when === "soon") {
+      const waitMs = soonMs * (1 + this.runtime.random());
+      this.#cancelForwarder ??= this.runtime.timer(waitMs, () => this.ensureForwarder("now"), { background: true });
+      return;
+    }
+    this.#cancelForwarder?.();
     const forwarder = makeForwarder(this.parts);
     this.#forwarder = forwarder;
     forwarder.start().catch((error: unknown) => {
@@ -224,6 +239,7 @@ export class BusCore {
   /** Subscriptions first (their copies need the queue), then what is queued, then the connection. */
   async close(deadlineMs: number): Promise<void> {
     const limit = new AbortController();
+    this.#cancelForwarder?.();
     const all = this.#forwarder ? [...this.subscriptions, this.#forwarder] : [...this.subscriptions];
     const abort = () => {
       for (const subscription of all) subscription.abort();

@@ -129,7 +129,7 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
   async #open(topics: readonly AnyTopic[], options: SubscribeOptions, run: Run): Promise<Subscription> {
     this.#checkOpen();
     const subscription = await openSubscription(this.#core.parts, topics, options, run);
-    this.#core.ensureForwarder();
+    this.#core.ensureForwarder("soon");
     return subscription;
   }
 

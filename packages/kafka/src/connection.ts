@@ -22,9 +22,10 @@ import { provision } from "./provision.ts";
 import { KafkaReceiver } from "./receiver.ts";
 import { KafkaSender } from "./sender.ts";
 import { TopicCatalogue } from "./topics.ts";
-import { unlessAborted } from "./waiting.ts";
+import { unlessAborted, within } from "./waiting.ts";
 
 const closeGraceMs = 2_000;
+const joinGraceMs = 3_000;
 
 /** Never fails as a whole: the client reconnects by itself, and senders and receivers end one by one. */
 export class KafkaConnection implements Connection {
@@ -107,8 +108,9 @@ export class KafkaConnection implements Connection {
 
   async #close(signal: AbortSignal): Promise<void> {
     await Promise.all([...this.#open].map((one) => one.close(signal)));
-    // What opens late closes itself; nothing of ours outlives us unless the caller cannot wait.
-    await unlessAborted(Promise.allSettled(this.#opening), signal, "close").catch(() => {});
+    // n.b. a consumer that is cut off in the middle of a join stays a member for a session: most joins are given time to end.
+    const opening = within(this.#context.runtime, joinGraceMs, Promise.allSettled(this.#opening));
+    await unlessAborted(opening, signal, "close").catch(() => {});
     await this.#client.close(signal.aborted ? 0 : closeGraceMs);
     this.#finish(undefined);
   }

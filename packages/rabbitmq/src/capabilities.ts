@@ -1,4 +1,4 @@
-import type { Limits } from "@sluice/core/driver";
+import type { Capabilities, Limits } from "@sluice/core/driver";
 import { ladderMs, ladderStepMs } from "./delay-ladder.ts";
 import type { Settings } from "./options.ts";
 
@@ -11,7 +11,6 @@ export const capabilities = {
   filter: "emulated",
   priority: "absent",
   delay: { group: "emulated", topic: "emulated" },
-  // From 4.3 on quorum queues do not count what is returned; but an ordered group gives back by closing its channel, which counts.
   release: { order: "lost", counted: true },
   deliveries: "window",
   commit: "absent",
@@ -32,6 +31,17 @@ export type ClassicCapabilities = Omit<RabbitCapabilities, "deliveries"> & { rea
 
 /** The floor with `queueType: 'classic'`. */
 export const classicCapabilities: ClassicCapabilities = { ...capabilities, deliveries: "absent" };
+
+/** From 4.3 on a quorum queue does not count what is returned unprocessed. */
+export function refine(floor: Capabilities, settings: Settings, version: string): Capabilities {
+  const counted = settings.queueType === "classic" || !atLeast(version, 4, 3);
+  return { ...floor, release: { order: "lost", counted } };
+}
+
+function atLeast(version: string, major: number, minor: number): boolean {
+  const [found = 0, next = 0] = version.split(".").map(Number);
+  return found > major || (found === major && next >= minor);
+}
 
 /** amqplib writes a header table into a buffer of 64 KiB; names, lengths and what the driver adds need room there too. */
 const headerBudget = 48 * 1024;

@@ -18,7 +18,7 @@ import type {
 import { DriverError } from "@sluice/core/driver";
 import { Balance } from "./balance.ts";
 import { browse } from "./browse.ts";
-import { limits } from "./capabilities.ts";
+import { limits, refine } from "./capabilities.ts";
 import { openChannel, openConfirmChannel } from "./channel.ts";
 import { DeadLetterReceiver } from "./dead-letters.ts";
 import { replyCode, translate } from "./errors.ts";
@@ -66,7 +66,7 @@ export class RabbitConnection implements Connection {
     const { publish, consume, settings, context, names, floor } = parts;
     const { product, version, frameMax } = serverOf(consume);
     this.#parts = parts;
-    this.capabilities = floor;
+    this.capabilities = refine(floor, settings, version);
     this.limits = limits(settings, frameMax);
     this.server = `${product} ${version}`;
     this.native = { publish: publish.native, consume: consume.native };
@@ -192,7 +192,16 @@ export class RabbitConnection implements Connection {
     const queue = names.deadLetters(source.topic, source.group);
     const count = await this.#depth(queue);
     const channel = await openChannel(consume, runtime, `cannot read "${queue}"`);
-    return new DeadLetterReceiver({ channel, runtime, lease: this.#lease, options, source, queue, count });
+    return new DeadLetterReceiver({
+      channel,
+      runtime,
+      lease: this.#lease,
+      options,
+      source,
+      queue,
+      count,
+      depth: () => this.#depth(queue),
+    });
   }
 
   async #queuesOf(source: Source, signal: AbortSignal): Promise<readonly string[]> {

@@ -1,14 +1,16 @@
 import type { Channel, GetMessage } from "amqplib";
-import type {
-  DeadLetterSource,
-  Delivery,
-  DriverError,
-  Receiver,
-  ReceiverOptions,
-  Runtime,
-  SettleResult,
-  Settlement,
+import {
+  type DeadLetterSource,
+  type Delivery,
+  type DriverError,
+  type Receiver,
+  type ReceiverOptions,
+  type Runtime,
+  type SettleResult,
+  type Settlement,
+  sleep,
 } from "@sluice/core/driver";
+import { applied } from "./applied.ts";
 import type { OpenChannel } from "./channel.ts";
 import { translate } from "./errors.ts";
 import type { RabbitMessage } from "./options.ts";
@@ -28,6 +30,13 @@ export interface DeadLetterParts {
   readonly queue: string;
   /** How many were waiting at opening: the snapshot. */
   readonly count: number;
+  /** How many wait now. */
+  depth(): Promise<number>;
+}
+
+interface Parked {
+  readonly message: RabbitMessage;
+  readonly release: "returned" | "failed";
 }
 
 /**
@@ -40,8 +49,10 @@ export class DeadLetterReceiver implements Receiver {
   readonly #settled = settled<DriverError | undefined>();
   readonly #parts: DeadLetterParts;
   readonly #out = new Map<Delivery, RabbitMessage>();
-  /** Released ones, oldest first. */
-  readonly #parked: { readonly message: RabbitMessage; readonly release: "returned" | "failed" }[] = [];
+  /** Released ones, by delivery tag. */
+  readonly #parked = new Map<number, Parked>();
+  /** Settlements that the queue may not have applied yet. */
+  #written = 0;
   readonly #waiting = new Set<() => void>();
   #left: number;
   #ended = false;
@@ -68,21 +79,28 @@ export class DeadLetterReceiver implements Receiver {
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
-    const results = settlements.map((settlement): SettleResult => {
-      const message = this.#out.get(settlement.delivery);
-      if (!message || !this.#parts.channel.alive) return "lost";
-      this.#out.delete(settlement.delivery);
-      if (!settlement.accept) this.#parked.push({ message, release: settlement.release });
-      else if (!this.#write((native) => native.ack(message))) return "lost";
+    const accepted = new Set<Delivery>();
+    const results = settlements.map(({ delivery, ...how }): SettleResult => {
+      const message = this.#out.get(delivery);
+      if (!message || accepted.has(delivery) || !this.#parts.channel.alive) return "lost";
+      if (how.accept) accepted.add(delivery);
+      else {
+        this.#out.delete(delivery);
+        this.#parked.set(message.fields.deliveryTag, { message, release: how.release });
+      }
       return "sent";
     });
+    this.#accept(accepted);
     this.#wake();
     return results;
   }
 
   async flush(signal: AbortSignal): Promise<void> {
-    const { channel, runtime } = this.#parts;
-    if (channel.alive) await attempt(channel.native.prefetch(0), { runtime, doing: "cannot flush", signal });
+    const { channel, runtime, queue } = this.#parts;
+    if (channel.alive && this.#written > 0) {
+      await attempt(applied(channel.native, queue), { runtime, doing: "cannot flush", signal });
+    }
+    this.#written = 0;
   }
 
   async stop(_signal: AbortSignal): Promise<void> {
@@ -121,30 +139,60 @@ export class DeadLetterReceiver implements Receiver {
   }
 
   async #close(signal: AbortSignal): Promise<void> {
-    await this.stop(signal);
+    const { runtime, depth, channel } = this.#parts;
     // What is still out goes back too: uncounted where the broker can tell.
-    for (const message of this.#out.values()) this.#write((native) => native.nack(message, false, true));
+    for (const message of this.#out.values())
+      this.#parked.set(message.fields.deliveryTag, { message, release: "returned" });
     this.#out.clear();
-    await this.#parts.channel.close(signal);
+    const back = this.#parked.size;
+    await this.stop(signal);
+    await this.flush(signal);
+    await channel.close(signal);
+    // Returned ones are not back at once, and whoever counts next must find them.
+    const there = () => depth().catch(() => back);
+    for (let look = 0; look < 50 && back > 0 && !signal.aborted && (await there()) < back; look++)
+      await sleep(runtime, 10, signal);
     this.#finish(undefined);
+  }
+
+  /** One acknowledgement for a prefix of everything unsettled, parked ones included. */
+  #accept(accepted: Set<Delivery>): void {
+    const parked = Math.min(Infinity, ...this.#parked.keys());
+    let last: RabbitMessage | undefined;
+    for (const [delivery, message] of this.#out) {
+      if (message.fields.deliveryTag > parked || !accepted.delete(delivery)) break;
+      last = message;
+      this.#out.delete(delivery);
+    }
+    if (last) this.#write((native) => last && native.ack(last, true));
+    for (const delivery of accepted) {
+      const message = this.#out.get(delivery);
+      this.#out.delete(delivery);
+      if (message) this.#write((native) => native.ack(message));
+    }
   }
 
   /** In the order in which they were fetched, so that the queue looks as before. */
   #giveBack(): void {
-    this.#parked.sort((one, other) => one.message.fields.deliveryTag - other.message.fields.deliveryTag);
-    for (const { message, release } of this.#parked.splice(0)) {
+    const parked = [...this.#parked].toSorted(([one], [other]) => one - other).map(([, each]) => each);
+    this.#parked.clear();
+    const last = parked.at(-1);
+    if (last && this.#out.size === 0 && parked.every(({ release }) => release === "returned")) {
+      return this.#write((native) => native.nack(last.message, true, true));
+    }
+    for (const { message, release } of parked) {
       this.#write((native) =>
         release === "failed" ? native.reject(message, true) : native.nack(message, false, true),
       );
     }
   }
 
-  #write(write: (native: Channel) => void): boolean {
+  #write(write: (native: Channel) => void): void {
     try {
       write(this.#parts.channel.native);
-      return true;
+      this.#written++;
     } catch {
-      return false; // closed a moment ago: the broker has it back
+      // Closed a moment ago: the broker has it back.
     }
   }
 
@@ -152,7 +200,7 @@ export class DeadLetterReceiver implements Receiver {
     this.#ended = true;
     const out = [...this.#out.keys()];
     this.#out.clear();
-    this.#parked.length = 0;
+    this.#parked.clear();
     if (out.length > 0) this.#parts.options.lost(out, "disconnected");
     this.#finish(reason);
     void this.#parts.channel.close();

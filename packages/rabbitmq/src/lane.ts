@@ -8,6 +8,7 @@ import {
   type Settlement,
   type Source,
 } from "@sluice/core/driver";
+import { applied, settlementsUnderWay } from "./applied.ts";
 import { type OpenChannel, openChannel } from "./channel.ts";
 import { translate } from "./errors.ts";
 import type { Link } from "./link.ts";
@@ -34,6 +35,9 @@ export interface LaneParts {
   /** Synchronous: these were handed out and are not ours any more. The lane is finished. */
   lost(handedOut: readonly Delivery[], reason: LostReason, error: DriverError): void;
 }
+
+/** A queue that has not applied a settlement for so long applies nothing at all. */
+const provenMs = 30_000;
 
 interface Held {
   readonly tag: number;
@@ -62,6 +66,9 @@ export class Lane {
   #active = false;
   #leaving: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
+  /** Settlements on this channel, and when the last one was. */
+  #written = 0;
+  #writtenMs = 0;
   onHold = false;
 
   constructor(spec: LaneSpec, parts: LaneParts) {
@@ -158,7 +165,7 @@ export class Lane {
         ...(signal ? { signal } : {}),
       });
     }
-    for (const delivery of this.#inbox) this.#return(delivery, "returned");
+    this.#returnAll(this.#inbox);
     this.#inbox = [];
     await this.#roundTrip(signal);
   }
@@ -173,7 +180,7 @@ export class Lane {
     await this.stop(signal);
     // n.b. what goes back by a closing channel counts as delivered once more; what is returned does not, from 4.3 on. Ordered
     // lanes have no choice.
-    if (!this.spec.ordered) for (const delivery of this.#held.keys()) this.#return(delivery, "returned");
+    if (!this.spec.ordered) this.#returnAll([...this.#held.keys()]);
     await this.#drop(signal);
     await this.#leaving;
   }
@@ -288,6 +295,18 @@ export class Lane {
     else this.#write((native, one) => native.nack(one, false, true), message);
   }
 
+  /** In one command where nothing else is out. */
+  #returnAll(deliveries: readonly Delivery[]): void {
+    const last = deliveries.at(-1);
+    const held = last && this.#held.get(last);
+    if (!held || deliveries.length < this.#held.size) {
+      for (const delivery of deliveries) this.#return(delivery, "returned");
+      return;
+    }
+    for (const delivery of deliveries) this.#forget(delivery);
+    this.#write((native, message) => native.nack(message, true, true), held.message);
+  }
+
   #forget(delivery: Delivery): ConsumeMessage | undefined {
     const held = this.#held.get(delivery);
     if (!held) return undefined;
@@ -302,6 +321,8 @@ export class Lane {
   #write(write: (native: Channel, message: ConsumeMessage) => void, message: ConsumeMessage): void {
     try {
       if (this.#channel) write(this.#channel.native, message);
+      this.#written++;
+      this.#writtenMs = this.#parts.runtime.monotonicMs();
     } catch {
       // Closed a moment ago: the broker has it back, and 'close' reports what was lost.
     }
@@ -327,13 +348,24 @@ export class Lane {
 
   async #drop(signal?: AbortSignal): Promise<void> {
     const channel = this.#channel;
+    const proof = this.#needsProof;
     this.#clear();
-    await channel?.close(signal);
+    if (!channel) return;
+    const bound = { runtime: this.#parts.runtime, doing: "cannot flush", ...(signal ? { signal } : {}) };
+    if (proof && channel.alive) await attempt(applied(channel.native, this.spec.shard), bound);
+    await channel.close(signal);
+  }
+
+  /** Closing now could take settlements back that the channel has not passed on. */
+  get #needsProof(): boolean {
+    const ageMs = this.#parts.runtime.monotonicMs() - this.#writtenMs;
+    return this.spec.counts && this.#written > settlementsUnderWay && ageMs < provenMs;
   }
 
   #clear(): void {
     this.#channel = undefined;
     this.#tag = undefined;
+    this.#written = 0;
     this.#held.clear();
     this.#givenUp.clear();
     this.#yielding = false;

@@ -5,17 +5,17 @@ const longestName = 255;
 
 /** The names of everything on the broker. Pure; the same words always give the same name. */
 export interface Names {
-  exchange(topic: string): string;
+  readonly exchange: (topic: string) => string;
   /** The queue of an unordered group, and the beginning of the names of an ordered one's. */
-  queue(topic: string, group: string): string;
-  deadLetters(topic: string, group: string): string;
+  readonly queue: (topic: string, group: string) => string;
+  readonly deadLetters: (topic: string, group: string) => string;
   /** Consumed by every instance of an ordered group, so that they can be counted. Nothing is ever sent there. */
-  members(topic: string, group: string): string;
-  broadcast(topic: string, name: string, instance: string, count: number): string;
+  readonly members: (topic: string, group: string) => string;
+  readonly broadcast: (topic: string, name: string, instance: string, count: number) => string;
   /** Exchange and queue of one step of the delay ladder. */
-  ladder(level: number): string;
+  readonly ladder: (level: number) => string;
   /** Where the ladder ends. */
-  due(): string;
+  readonly due: () => string;
 }
 
 export function names(namespace: string): Names {
