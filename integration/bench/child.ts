@@ -1,8 +1,5 @@
 /** One contender in one scenario, in a process of its own: told by its argument, answers with the last line of its output. */
 import type { Contender, Finding, Task } from "./contender.ts";
-import { openRawKafka } from "./contenders/raw-kafka.ts";
-import { openRawRabbit } from "./contenders/raw-rabbitmq.ts";
-import { openSluice } from "./contenders/sluice.ts";
 import { makeOrder } from "./order.ts";
 import { percentile } from "./statistics.ts";
 
@@ -50,11 +47,19 @@ class Tally {
   }
 }
 
-function open({ broker, contender, topic }: Task): Promise<Contender> {
+/** Loads only what it runs: memory and start of one contender are not those of another. */
+async function open({ broker, contender, topic }: Task): Promise<Contender> {
   const address = process.env[broker === "kafka" ? "KAFKA_BROKERS" : "RABBITMQ_URL"];
   if (address === undefined) throw new Error(`the address of ${broker} is not in the environment`);
-  if (contender.startsWith("sluice")) return openSluice(broker, address, topic, contender === "sluice-keyed");
-  if (broker === "rabbitmq") return openRawRabbit(address, topic);
+  if (contender.startsWith("sluice")) {
+    const { openSluice } = await import("./contenders/sluice.ts");
+    return openSluice(broker, address, topic, contender === "sluice-keyed");
+  }
+  if (broker === "rabbitmq") {
+    const { openRawRabbit } = await import("./contenders/raw-rabbitmq.ts");
+    return openRawRabbit(address, topic);
+  }
+  const { openRawKafka } = await import("./contenders/raw-kafka.ts");
   return openRawKafka(address.split(","), topic, contender === "raw-idempotent");
 }
 

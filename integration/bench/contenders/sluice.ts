@@ -1,7 +1,5 @@
 import { connect, topic } from "@sluice/core";
 import type { Driver } from "@sluice/core/driver";
-import { kafka } from "@sluice/kafka";
-import { rabbitmq } from "@sluice/rabbitmq";
 import type { Broker, Contender } from "../contender.ts";
 import { makeOrder, type Order } from "../order.ts";
 
@@ -13,8 +11,7 @@ export async function openSluice(broker: Broker, address: string, name: string, 
     groups: [group],
     ...(keyed ? { key: (order: Order) => order.customerId } : {}),
   });
-  const driver: Driver = broker === "kafka" ? kafka({ brokers: address.split(",") }) : rabbitmq({ url: address });
-  const bus = await connect(driver);
+  const bus = await connect(await driverOf(broker, address));
   const producer = bus.producer(orders);
   return {
     async publish(count, inFlight) {
@@ -32,4 +29,9 @@ export async function openSluice(broker: Broker, address: string, name: string, 
     },
     close: () => bus.close(),
   };
+}
+
+async function driverOf(broker: Broker, address: string): Promise<Driver> {
+  if (broker === "kafka") return (await import("@sluice/kafka")).kafka({ brokers: address.split(",") });
+  return (await import("@sluice/rabbitmq")).rabbitmq({ url: address });
 }

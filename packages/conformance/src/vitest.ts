@@ -35,7 +35,7 @@ export function conformance(url: URL, options: ConformanceOptions = {}): void {
       const register = stated.serial === true || profile === "fault" ? test : test.concurrent;
       register(`${stated.id} ${stated.title}`, { timeout: 300_000, retry: 0 }, async ({ skip, task }) => {
         if (!session) return skip(`environment: ${options.unavailable}`);
-        const result = await session.runCase(stated);
+        const result = await turns(session.harness.parallel ?? 4, () => session?.runCase(stated) ?? Promise.reject());
         Object.assign(task.meta, { conformance: result });
         if (result.status === "skip") skip(`${result.skip ?? ""}: ${result.reason ?? ""}`);
         if (result.status !== "pass") throw new Error(`${result.status}: ${result.reason ?? ""}`);

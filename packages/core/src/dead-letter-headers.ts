@@ -84,7 +84,7 @@ const encoder = new TextEncoder();
 
 /** At most that many UTF-8 bytes, cut between code points; line breaks become spaces (some brokers refuse them). */
 function cut(text: string, bytes: number): string {
-  // oxlint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   const line = text.replaceAll(/[\u0000-\u001f\u007f]+/g, " ");
   if (encoder.encode(line).length <= bytes) return line;
   let kept = "";

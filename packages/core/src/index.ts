@@ -5,7 +5,14 @@ export type { Codec } from "./codec.ts";
 export type { BatchHandler, BatchItem } from "./consume/batch.ts";
 export { Consumer, Delivered } from "./consume/consumer.ts";
 export type { Counters } from "./consume/counters.ts";
-export type { BatchOptions, BroadcastOptions, ConsumerOptions, GroupOptions, RetryOptions, SubscribeOptions } from "./consume/options.ts";
+export type {
+  BatchOptions,
+  BroadcastOptions,
+  ConsumerOptions,
+  GroupOptions,
+  RetryOptions,
+  SubscribeOptions,
+} from "./consume/options.ts";
 export { Subscription } from "./consume/subscription.ts";
 export type { DrainOptions, Event, SubscriptionHealth } from "./consume/subscription.ts";
 export type { Context, Handler } from "./context.ts";
@@ -51,7 +58,14 @@ export { nodeRuntime } from "./node-runtime.ts";
 export type { ConnectOptions, RunOptions } from "./options.ts";
 export { outcome } from "./outcome.ts";
 export type { DeadLetterOutcome, DeferOutcome, DropOutcome, Outcome, RetryOutcome } from "./outcome.ts";
-export type { BatchEntry, BatchResult, PublishOptions, Receipt, SendBatchOptions, Unsupported } from "./publish/options.ts";
+export type {
+  BatchEntry,
+  BatchResult,
+  PublishOptions,
+  Receipt,
+  SendBatchOptions,
+  Unsupported,
+} from "./publish/options.ts";
 export { Producer } from "./publish/producer.ts";
 export type { SendQueueHealth } from "./publish/send-queue-options.ts";
 export type { SchemaIssue, SchemaResult, StandardSchema } from "./schema.ts";

@@ -107,12 +107,12 @@ test("errors of any shape become a dead letter with a text", async () => {
 test("a handler that returns a hostile thenable fails its own message only", async () => {
   const { bus, clock, broker } = await faultyBench();
   const done: unknown[] = [];
-  // oxlint-disable-next-line no-thenable
+  // oxlint-disable-next-line no-thenable -- hostile on purpose
   const twice = { then: (resolve: (value: unknown) => void) => [resolve(undefined), resolve(undefined)] };
   await clock.run(
     bus.subscribe(plain, { group: "work", retry: { attempts: 1 } }, (payload) => {
       if (payload === "getter")
-        // oxlint-disable-next-line no-thenable
+        // oxlint-disable-next-line no-thenable -- hostile on purpose
         return Object.defineProperty({}, "then", {
           get: () => {
             throw new Error("no");
@@ -120,7 +120,7 @@ test("a handler that returns a hostile thenable fails its own message only", asy
         }) as unknown as undefined;
       if (payload === "throws")
         return {
-          // oxlint-disable-next-line no-thenable
+          // oxlint-disable-next-line no-thenable -- hostile on purpose
           then: () => {
             throw new Error("no");
           },

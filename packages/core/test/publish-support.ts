@@ -117,7 +117,7 @@ export interface Bench {
   readonly ids: () => string[][];
 }
 
-export interface PutOptions {
+interface PutOptions {
   key?: string;
   topic?: string;
   ms?: number;

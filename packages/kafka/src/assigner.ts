@@ -15,27 +15,35 @@ export function distribute(wishes: readonly Wish[], partitions: ReadonlyMap<stri
   const members = [...wishes].sort((one, other) => (one.memberId < other.memberId ? -1 : 1));
   const assignment: Assignment = new Map(members.map(({ memberId }) => [memberId, {}]));
   const loads = new Map(members.map(({ memberId }) => [memberId, 0]));
+  const total = [...partitions.values()].reduce((sum, ids) => sum + ids.length, 0);
+  const share = Math.ceil(total / Math.max(1, members.length));
+  const loadOf = (memberId: string): number => loads.get(memberId) ?? 0;
   for (const [topic, ids] of [...partitions].sort(([one], [other]) => (one < other ? -1 : 1))) {
     const readers = members.filter(({ topics }) => topics.includes(topic));
     if (readers.length === 0) continue;
     const free = new Set(ids);
+    const countOf = (memberId: string): number => assignment.get(memberId)?.[topic]?.length ?? 0;
     const give = (memberId: string, id: number): void => {
       free.delete(id);
       const given = assignment.get(memberId);
       if (given) (given[topic] ??= []).push(id);
-      loads.set(memberId, (loads.get(memberId) ?? 0) + 1);
+      loads.set(memberId, loadOf(memberId) + 1);
     };
-    const quota = Math.floor(ids.length / readers.length);
+    const even = Math.floor(ids.length / readers.length);
+    let spare = ids.length % readers.length;
     for (const { memberId, owned } of readers) {
-      const kept = [...new Set(owned[topic])].filter((id) => free.has(id));
-      for (const id of kept.slice(0, quota)) give(memberId, id);
+      for (const id of new Set(owned[topic])) {
+        // One more than the even part only as far as some have to, and not for who has enough of other topics.
+        const more = countOf(memberId) === even && spare > 0 && loadOf(memberId) < share;
+        if (!free.has(id) || (countOf(memberId) >= even && !more)) continue;
+        if (more) spare -= 1;
+        give(memberId, id);
+      }
     }
-    const countOf = (memberId: string): number => assignment.get(memberId)?.[topic]?.length ?? 0;
     for (const id of [...free].sort((one, other) => one - other)) {
       const [least] = readers.toSorted(
         (one, other) =>
-          countOf(one.memberId) - countOf(other.memberId) ||
-          (loads.get(one.memberId) ?? 0) - (loads.get(other.memberId) ?? 0),
+          countOf(one.memberId) - countOf(other.memberId) || loadOf(one.memberId) - loadOf(other.memberId),
       );
       if (least) give(least.memberId, id);
     }

@@ -39,6 +39,8 @@ export interface TopicMessages {
 }
 
 export interface AdminClient {
+  /** The first of these that does not exist. */
+  missing(topics: readonly string[]): Promise<string | undefined>;
   /** Number of partitions, or `undefined` when the topic does not exist. */
   partitions(topic: string): Promise<number | undefined>;
   /** Dynamic and default configuration of a topic by name. */
@@ -47,12 +49,20 @@ export interface AdminClient {
   createTopics(topics: readonly NewTopic[]): Promise<void>;
   /** First and next offset of every partition (up to the last stable one: records of an open transaction do not count). */
   ends(topic: string): Promise<ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
+  /** Of every partition of these topics. */
   committed(groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]>;
+  /** Of these partitions: one request less for every topic. */
+  committedAt(groupId: string, places: readonly TopicPartition[]): Promise<readonly CommittedOffset[]>;
   /** Commits for a group without members; rejects while it has some. */
   commitIdle(groupId: string, positions: readonly CommitPosition[]): Promise<void>;
   /** Reads without any group: records of one partition from an offset on, and where to go on. */
   read(topic: string, partition: number, from: number): Promise<PartitionRead>;
   ping(): Promise<void>;
+}
+
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
 }
 
 export interface NewTopic {

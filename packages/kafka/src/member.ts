@@ -15,7 +15,7 @@ import { groupIdOf, topicsOf } from "./names.ts";
 import { Membership } from "./membership.ts";
 import type { KafkaConfig } from "./options.ts";
 import { Shard } from "./shard.ts";
-import { type Ends, StartPositions, endsOf } from "./starts.ts";
+import { type Ends, StartPositions, endsAtOpening } from "./starts.ts";
 import { unlessAborted } from "./waiting.ts";
 
 export interface MemberContext {
@@ -102,7 +102,7 @@ export class Member {
       membership: this.#membership,
       intake: this.#intake,
       commits: this.#commits,
-      starts: new StartPositions({ admin, runtime, source, groupId: this.#groupId, opening, remembered, report }),
+      starts: new StartPositions({ admin, runtime, source, groupId: this.#groupId, opening, remembered }),
       ends: this.#ends,
       idOf: (topic, partition) => this.#idOf(topic, partition),
       gone: (shards) => this.#gone(shards),
@@ -120,7 +120,7 @@ export class Member {
     const { admin } = context.client;
     const topics = topicsOf(source, context.config.namespace);
     await requireTopics(admin, topics);
-    const member = new Member(source, suffix, options, context, hooks, await endsOf(admin, topics));
+    const member = new Member(source, suffix, options, context, hooks, await endsAtOpening(admin, source, topics));
     try {
       await Promise.all([member.#client.join(), member.#live.promise]);
     } catch (error) {
@@ -331,11 +331,10 @@ export class Member {
 }
 
 async function requireTopics(admin: AdminClient, topics: readonly string[]): Promise<void> {
-  for (const topic of topics) {
-    if ((await admin.partitions(topic)) !== undefined) continue;
-    throw new DriverError(
-      "NOT_FOUND",
-      `kafka: topic "${topic}" does not exist; create it, or connect with provision: 'create'`,
-    );
-  }
+  const topic = await admin.missing(topics);
+  if (topic === undefined) return;
+  throw new DriverError(
+    "NOT_FOUND",
+    `kafka: topic "${topic}" does not exist; create it, or connect with provision: 'create'`,
+  );
 }

@@ -1,14 +1,28 @@
-import type { DriverEvent, Runtime, Source } from "@sluice/core/driver";
-import type { AdminClient, CommittedOffset } from "./client.ts";
+import type { Runtime, Source } from "@sluice/core/driver";
+import type { AdminClient, CommittedOffset, TopicPartition } from "./client.ts";
 import { decodeJournal } from "./journal.ts";
 import type { Begin } from "./shard.ts";
 
 /** First and next offsets of every partition of some topics. */
 export type Ends = ReadonlyMap<string, ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
 
-export async function endsOf(admin: AdminClient, topics: Iterable<string>): Promise<Ends> {
+async function endsOf(admin: AdminClient, topics: Iterable<string>): Promise<Ends> {
   const entries = await Promise.all([...topics].map(async (topic) => [topic, await admin.ends(topic)] as const));
   return new Map(entries);
+}
+
+/** What has to be known of the ends before a receiver joins: of sources that begin or finish there. */
+export function endsAtOpening(admin: AdminClient, source: Source, topics: readonly string[]): Promise<Ends> {
+  const finite = "deadLetter" in source && source.deadLetter === true;
+  return endsOf(
+    admin,
+    topics.filter((topic) => finite || beginsNow(source, topic)),
+  );
+}
+
+function beginsNow(source: Source, topic: string): boolean {
+  if ("broadcast" in source) return true;
+  return "start" in source && source.start === "now" && topic === source.topic;
 }
 
 /**
@@ -23,7 +37,6 @@ export class StartPositions {
   readonly #opening: Ends;
   /** Where an earlier receiver of the same broadcast instance stopped. */
   readonly #remembered: ReadonlyMap<string, number>;
-  readonly #report: (event: DriverEvent) => void;
 
   constructor(options: {
     readonly admin: AdminClient;
@@ -32,7 +45,6 @@ export class StartPositions {
     readonly groupId: string;
     readonly opening: Ends;
     readonly remembered: ReadonlyMap<string, number>;
-    readonly report: (event: DriverEvent) => void;
   }) {
     this.#admin = options.admin;
     this.#runtime = options.runtime;
@@ -40,30 +52,35 @@ export class StartPositions {
     this.#groupId = options.groupId;
     this.#opening = options.opening;
     this.#remembered = options.remembered;
-    this.#report = options.report;
   }
 
-  async of(assigned: readonly { readonly topic: string; readonly partition: number }[]): Promise<readonly Begin[]> {
-    const topics = [...new Set(assigned.map(({ topic }) => topic))];
-    const committed = "broadcast" in this.#source ? [] : await this.#admin.committed(this.#groupId, topics);
-    const ends = await endsOf(this.#admin, topics);
-    return assigned.map(({ topic, partition }) => {
+  /** n.b. at every join of every member: few requests, or a busy group does nothing but join. */
+  async of(assigned: readonly TopicPartition[]): Promise<readonly Begin[]> {
+    const broadcast = "broadcast" in this.#source;
+    const committed = broadcast ? [] : await this.#admin.committedAt(this.#groupId, assigned);
+    const found = assigned.map(({ topic, partition }) =>
+      committed.find((one) => one.topic === topic && one.partition === partition && one.offset !== undefined),
+    );
+    const unknown = new Set(assigned.filter((_place, index) => !found[index]).map(({ topic }) => topic));
+    const ends = await endsOf(this.#admin, unknown);
+    const begun = [...unknown].filter((topic) => beginsNow(this.#source, topic));
+    const others = broadcast || begun.length === 0 ? [] : await this.#admin.committed(this.#groupId, begun);
+    return assigned.map(({ topic, partition }, index) => {
       const low = ends.get(topic)?.get(partition)?.low ?? 0;
-      return this.#begin(topic, partition, low, committed);
+      return this.#begin({ topic, partition }, low, found[index], others);
     });
   }
 
-  #begin(topic: string, partition: number, low: number, committed: readonly CommittedOffset[]): Begin {
-    const found = committed.find((one) => one.topic === topic && one.partition === partition);
+  #begin(
+    { topic, partition }: TopicPartition,
+    low: number,
+    found: CommittedOffset | undefined,
+    others: readonly CommittedOffset[],
+  ): Begin {
     const journal = decodeJournal(found?.metadata ?? "");
-    const born = journal?.born ?? this.#born(topic, committed);
-    let position =
-      found?.offset ?? this.#remembered.get(`${topic}/${partition}`) ?? this.#origin(topic, partition, low, born);
-    if (position < low) {
-      const detail = `kafka: "${topic}" partition ${partition}: ${low - position} records were deleted by retention before they were read`;
-      this.#report({ kind: "data-loss", source: this.#source, count: low - position, detail });
-      position = low;
-    }
+    const born = journal?.born ?? this.#born(topic, others);
+    const remembered = this.#remembered.get(`${topic}/${partition}`);
+    const position = found?.offset ?? remembered ?? this.#origin(topic, partition, low, born);
     // Wall time, unless the last holder's number is ahead: it goes on growing although Kafka forgets offsets of idle groups.
     const epoch = Math.max((journal?.epoch ?? 0) + 1, Math.floor(this.#runtime.wallMs()));
     return { position, starts: journal?.starts ?? [], epoch, born };
@@ -75,17 +92,12 @@ export class StartPositions {
       const journal = one.topic === topic ? decodeJournal(one.metadata) : undefined;
       if (journal) return journal.born;
     }
-    return this.#fromNow(topic) ? (this.#opening.get(topic)?.size ?? 0) : 0;
+    return beginsNow(this.#source, topic) ? (this.#opening.get(topic)?.size ?? 0) : 0;
   }
 
   #origin(topic: string, partition: number, low: number, born: number): number {
-    if (!this.#fromNow(topic) || partition >= born) return low;
+    if (!beginsNow(this.#source, topic) || partition >= born) return low;
     // A partition that was added after the opening has nothing from before it.
     return this.#opening.get(topic)?.get(partition)?.high ?? low;
-  }
-
-  #fromNow(topic: string): boolean {
-    if ("broadcast" in this.#source) return true;
-    return "start" in this.#source && this.#source.start === "now" && topic === this.#source.topic;
   }
 }

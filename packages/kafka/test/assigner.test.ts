@@ -56,6 +56,18 @@ describe("distribute", () => {
     expect(assignment.get("m0")?.["a"]).toEqual([2, 5]);
   });
 
+  test("a topic with fewer partitions than members stays where it is too, unless that member has enough", () => {
+    const partitions = new Map(["a", "b", "c"].map((topic) => [topic, [0]]));
+    const topics = [...partitions.keys()];
+    const wishes: Wish[] = [
+      { memberId: "m1", topics, owned: { a: [0], b: [0], c: [0] } },
+      { memberId: "m2", topics, owned: {} },
+    ];
+    const assignment = distribute(wishes, partitions);
+    expect(assignment.get("m1")).toEqual({ a: [0], b: [0] });
+    expect(assignment.get("m2")).toEqual({ c: [0] });
+  });
+
   test("a topic that nobody wants is nobody's", () => {
     expect(distribute([{ memberId: "m", topics: [], owned: {} }], new Map([["a", ids(2)]])).get("m")).toEqual({});
   });

@@ -139,7 +139,7 @@ export class DeadLetterReceiver implements Receiver {
   }
 
   async #close(signal: AbortSignal): Promise<void> {
-    const { runtime, depth, channel } = this.#parts;
+    const { runtime, channel } = this.#parts;
     // What is still out goes back too: uncounted where the broker can tell.
     for (const message of this.#out.values())
       this.#parked.set(message.fields.deliveryTag, { message, release: "returned" });
@@ -149,7 +149,7 @@ export class DeadLetterReceiver implements Receiver {
     await this.flush(signal);
     await channel.close(signal);
     // Returned ones are not back at once, and whoever counts next must find them.
-    const there = () => depth().catch(() => back);
+    const there = () => this.#parts.depth().catch(() => back);
     for (let look = 0; look < 50 && back > 0 && !signal.aborted && (await there()) < back; look++)
       await sleep(runtime, 10, signal);
     this.#finish(undefined);

@@ -1,4 +1,4 @@
-import { emptyHeaders } from "@sluice/core/driver";
+import { DriverError, emptyHeaders } from "@sluice/core/driver";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { carried, checkSize, fromTable, type HeaderTable, toTable } from "../src/headers.ts";
@@ -14,6 +14,16 @@ function overTheWire(table: HeaderTable): Record<string, unknown> {
 function headers(entries: Readonly<Record<string, unknown>>): Record<string, string> {
   // What a plain JavaScript caller may hand in.
   return Object.assign(emptyHeaders(), entries);
+}
+
+/** The table, or nothing where it was refused in the right way; whatever else is thrown fails the test. */
+function accepted(given: Record<string, string>): HeaderTable | undefined {
+  try {
+    return toTable(given);
+  } catch (error) {
+    if (error instanceof DriverError && error.code === "INVALID_MESSAGE") return undefined;
+    throw error;
+  }
 }
 
 describe("values", () => {
@@ -91,13 +101,8 @@ describe("values", () => {
       fc.property(
         fc.dictionary(fc.string({ maxLength: 20 }), fc.anything({ withDate: true, withMap: true, withBigInt: true })),
         (given) => {
-          let table: HeaderTable;
-          try {
-            table = toTable(headers(given));
-          } catch (error) {
-            expect(error).toMatchObject({ code: "INVALID_MESSAGE" });
-            return;
-          }
+          const table = accepted(headers(given));
+          if (!table) return;
           const { length } = encodeTable(table);
           expect(() => checkSize(table, length - 5_000)).not.toThrow(TypeError);
           expect(() => checkSize(table, Math.max(length * 3, 100))).not.toThrow();

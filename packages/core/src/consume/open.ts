@@ -224,7 +224,11 @@ async function openReceiver(
       windowBytes: settings.windowBytes,
       lost: (deliveries, reason) => engine.lose(deliveries, reason),
     });
-    return { receiver, limits: connection.limits, quarantine: new Quarantine(connection.capabilities, settings.ordered) };
+    return {
+      receiver,
+      limits: connection.limits,
+      quarantine: new Quarantine(connection.capabilities, settings.ordered),
+    };
   } catch (error) {
     if (error instanceof DriverError && error.code === "NOT_FOUND") bus.keeper.forgetProvisioned();
     throw error;

@@ -67,11 +67,7 @@ export interface Connection {
    * Makes or checks what `driver.topology` returned. Idempotent; may race with itself in other processes. Resolves when every
    * resource is usable. A finding per resource that is not `ok`; throws only when the broker cannot be asked.
    */
-  provision(
-    resources: readonly Resource[],
-    mode: ProvisionMode,
-    signal: AbortSignal,
-  ): Promise<readonly Finding[]>;
+  provision(resources: readonly Resource[], mode: ProvisionMode, signal: AbortSignal): Promise<readonly Finding[]>;
   /** Removes what dead broadcast instances left, and trims. Core calls it now and then with jitter. Resolves to how many. */
   sweep?(signal: AbortSignal): Promise<number>;
   /** One for all destinations. Has its own socket where acknowledgements share flow control with sends. */
@@ -157,4 +153,3 @@ export interface Backlog {
   readonly delayed?: number;
   readonly oldestMs?: number;
 }
-

@@ -34,12 +34,5 @@ export type {
 } from "./record.ts";
 export { sleep } from "./runtime.ts";
 export type { Runtime } from "./runtime.ts";
-export type {
-  Declaration,
-  DeclaredGroup,
-  DeclaredTopic,
-  Finding,
-  ProvisionMode,
-  Resource,
-} from "./topology.ts";
+export type { Declaration, DeclaredGroup, DeclaredTopic, Finding, ProvisionMode, Resource } from "./topology.ts";
 export { reservedHeaderPrefix, wire } from "./wire.ts";

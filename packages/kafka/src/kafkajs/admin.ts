@@ -1,6 +1,13 @@
 import type { Admin, Cluster } from "kafkajs";
 import type { Runtime } from "@sluice/core/driver";
-import type { AdminClient, ClientRecord, CommitPosition, CommittedOffset, PartitionRead } from "../client.ts";
+import type {
+  AdminClient,
+  ClientRecord,
+  CommitPosition,
+  CommittedOffset,
+  PartitionRead,
+  TopicPartition,
+} from "../client.ts";
 import { codeOfError } from "../errors.ts";
 import { brokerOf, coordinatorOf, retrying } from "./cluster.ts";
 
@@ -18,6 +25,7 @@ const readWaitMs = 100;
  */
 export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): AdminClient {
   return {
+    missing: (topics) => retrying(runtime, () => firstMissing(cluster, topics)),
     partitions: async (topic) => (await retrying(runtime, () => leadersOf(cluster, topic)))?.size,
     async settings(topic) {
       const { resources } = await admin.describeConfigs({
@@ -37,6 +45,7 @@ export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): A
     },
     ends: (topic) => retrying(runtime, () => endsOf(cluster, topic)),
     committed: (groupId, topics) => retrying(runtime, () => committedOf(cluster, groupId, topics)),
+    committedAt: (groupId, places) => retrying(runtime, () => committedAt(cluster, groupId, places)),
     commitIdle: (groupId, positions) => retrying(runtime, () => commitIdle(cluster, groupId, positions)),
     read: (topic, partition, from) => retrying(runtime, () => read(cluster, topic, partition, from)),
     async ping() {
@@ -55,6 +64,19 @@ async function leadersOf(cluster: Cluster, topic: string): Promise<ReadonlyMap<n
   } catch (error) {
     if (codeOfError(error) === "NOT_FOUND") return undefined;
     throw error;
+  }
+}
+
+/** One request when all exist, which is the rule. */
+async function firstMissing(cluster: Cluster, topics: readonly string[]): Promise<string | undefined> {
+  const broker = await brokerOf(cluster);
+  try {
+    await broker.metadata([...topics]);
+    return undefined;
+  } catch (error) {
+    if (codeOfError(error) !== "NOT_FOUND") throw error;
+    const leaders = await Promise.all(topics.map((topic) => leadersOf(cluster, topic)));
+    return topics.find((_topic, index) => leaders[index] === undefined);
   }
 }
 
@@ -95,14 +117,26 @@ async function committedOf(
   groupId: string,
   topics: readonly string[],
 ): Promise<readonly CommittedOffset[]> {
-  const wanted = await Promise.all(
-    topics.map(async (topic) => {
-      const leaders = await existing(cluster, topic);
-      return { topic, partitions: [...leaders.keys()].map((partition) => ({ partition })) };
-    }),
+  const places = await Promise.all(
+    topics.map(async (topic) =>
+      [...(await existing(cluster, topic)).keys()].map((partition) => ({ topic, partition })),
+    ),
   );
+  return committedAt(cluster, groupId, places.flat());
+}
+
+async function committedAt(
+  cluster: Cluster,
+  groupId: string,
+  places: readonly TopicPartition[],
+): Promise<readonly CommittedOffset[]> {
+  if (places.length === 0) return [];
+  const topics = [...Map.groupBy(places, ({ topic }) => topic)].map(([topic, partitions]) => ({
+    topic,
+    partitions: partitions.map(({ partition }) => ({ partition })),
+  }));
   const coordinator = await coordinatorOf(cluster, groupId);
-  const { responses } = await coordinator.offsetFetch({ groupId, topics: wanted });
+  const { responses } = await coordinator.offsetFetch({ groupId, topics });
   return responses.flatMap(({ topic, partitions }) =>
     partitions.map(({ partition, offset, metadata }): CommittedOffset => {
       const number = Number(offset);
