@@ -128,5 +128,7 @@ async function attempt(
 function textOf(problem: unknown): string {
   if (!(problem instanceof Error)) return describe(problem);
   const place = problem.stack?.split("\n").find((line) => /\/cases\//.test(line));
-  return `${problem.name}: ${problem.message}${place ? `\n${place.trim()}` : ""}`;
+  // Reports are committed: they name a place in the kit, not on this machine.
+  const where = place?.trim().replace(/file:\S*\/(?=cases\/)/, "");
+  return `${problem.name}: ${problem.message}${where ? `\n${where}` : ""}`;
 }

@@ -25,8 +25,11 @@ export function conformance(url: URL, options: ConformanceOptions = {}): void {
   );
   describe(`${title} (${profile})`, () => {
     let session: Session | undefined;
+    let turns = takingTurns(1);
     beforeAll(async () => {
-      if (options.unavailable === undefined) session = await openSession(url, { ...options, profile });
+      if (options.unavailable !== undefined) return;
+      session = await openSession(url, { ...options, profile });
+      turns = takingTurns(session.harness.parallel ?? 4);
     }, 60_000);
     afterAll(async () => {
       await session?.close();
@@ -35,11 +38,28 @@ export function conformance(url: URL, options: ConformanceOptions = {}): void {
       const register = stated.serial === true || profile === "fault" ? test : test.concurrent;
       register(`${stated.id} ${stated.title}`, { timeout: 300_000, retry: 0 }, async ({ skip, task }) => {
         if (!session) return skip(`environment: ${options.unavailable}`);
-        const result = await turns(session.harness.parallel ?? 4, () => session?.runCase(stated) ?? Promise.reject());
+        const open = session;
+        const result = await turns(() => open.runCase(stated));
         Object.assign(task.meta, { conformance: result });
         if (result.status === "skip") skip(`${result.skip ?? ""}: ${result.reason ?? ""}`);
         if (result.status !== "pass") throw new Error(`${result.status}: ${result.reason ?? ""}`);
       });
     }
   });
+}
+
+/** At most `width` at once, whatever the runner's own concurrency is: the harness knows what its broker bears. */
+function takingTurns(width: number): <T>(run: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (run) => {
+    if (running >= width) await new Promise<void>((resolve) => waiting.push(resolve));
+    running++;
+    try {
+      return await run();
+    } finally {
+      running--;
+      waiting.shift()?.();
+    }
+  };
 }

@@ -113,7 +113,7 @@ export class Intake {
     }
     const detail = `kafka: ${place} begins again at offset ${first}, before ${shard.next}; reading from there`;
     this.#context.report({ kind: "recreated", source, detail });
-    const begin = { position: first, starts: [], epoch: Math.floor(runtime.wallMs()), born: 0 };
+    const begin = { position: first, starts: [], finished: [], epoch: Math.floor(runtime.wallMs()), born: 0 };
     const anew = new Shard(shard, begin, { window: options.window, counted: shard.counted });
     anew.ready = true;
     anew.held = shard.held;

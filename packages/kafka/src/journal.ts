@@ -9,6 +9,8 @@ export interface Journal {
   readonly born: number;
   /** How often records may have been started without a clean end, in stretches from the committed offset on. */
   readonly starts: readonly Stretch[];
+  /** Finished records behind the committed offset, in order: the next holder leaves them out. */
+  readonly finished: readonly number[];
 }
 
 /** Records from the end of the stretch before (or the committed offset) up to `upto`, exclusive. */
@@ -19,25 +21,51 @@ export interface Stretch {
 
 /** n.b. the broker refuses metadata above 4,096 UTF-16 units, and with it the whole entry of the commit. */
 const maxStretches = 64;
-const form = /^sluice1 (\d{1,16}) (\d{1,6})((?: \d{1,16}:\d{1,6})*)$/;
+/** No window is that large: what says so was not written by us. */
+const maxRun = 1_000_000;
+const maxUnits = 4_096;
+const form = /^sluice1 (\d{1,16}) (\d{1,6})((?: \d{1,16}:\d{1,6})*)((?: \d{1,16}\+\d{1,9})*)$/;
 
+/** What does not fit is left out: then it is run again, which is no worse than without it. */
 export function encodeJournal(journal: Journal): string {
   const stretches = journal.starts.slice(0, maxStretches).map(({ upto, count }) => ` ${upto}:${count}`);
-  return `sluice1 ${journal.epoch} ${journal.born}${stretches.join("")}`;
+  let text = `sluice1 ${journal.epoch} ${journal.born}${stretches.join("")}`;
+  for (const [first, length] of runsOf(journal.finished)) {
+    const run = ` ${first}+${length}`;
+    if (text.length + run.length > maxUnits) break;
+    text += run;
+  }
+  return text;
+}
+
+/** Offsets without a gap between them, as first and length. */
+function runsOf(offsets: readonly number[]): readonly (readonly [number, number])[] {
+  const runs: [number, number][] = [];
+  for (const offset of offsets) {
+    const last = runs.at(-1);
+    if (last && last[0] + last[1] === offset) last[1] += 1;
+    else runs.push([offset, 1]);
+  }
+  return runs;
 }
 
 /** `undefined` for what somebody else wrote. */
 export function decodeJournal(metadata: string): Journal | undefined {
   const match = form.exec(metadata);
   if (!match) return undefined;
-  const starts = (match[3] ?? "")
-    .split(" ")
-    .filter((part) => part !== "")
-    .map((part): Stretch => {
-      const [upto, count] = part.split(":");
-      return { upto: Number(upto), count: Number(count) };
-    });
-  return { epoch: Number(match[1]), born: Number(match[2]), starts };
+  const starts = pairsIn(match[3], ":").map(([upto, count]): Stretch => ({ upto, count }));
+  const finished = pairsIn(match[4], "+").flatMap(([first, length]) =>
+    Array.from({ length: Math.min(length, maxRun) }, (_, index) => first + index),
+  );
+  return { epoch: Number(match[1]), born: Number(match[2]), starts, finished };
+}
+
+function pairsIn(text: string | undefined, separator: string): readonly (readonly [number, number])[] {
+  const parts = text?.split(" ").filter((part) => part !== "") ?? [];
+  return parts.map((part) => {
+    const [first, second] = part.split(separator);
+    return [Number(first), Number(second)];
+  });
 }
 
 /** How often the record at `offset` was started before. */

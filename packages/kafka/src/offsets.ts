@@ -11,6 +11,8 @@ export interface Tracked {
 export class PrefixTracker<T extends Tracked> {
   #entries: T[] = [];
   #head = 0;
+  /** Finished ones among those that are not behind the position. */
+  #ahead = 0;
   #next: number;
 
   constructor(start: number) {
@@ -46,12 +48,27 @@ export class PrefixTracker<T extends Tracked> {
   }
 
   finish(entry: T): void {
+    if (entry.done) return;
     entry.done = true;
-    while (this.#entries[this.#head]?.done) this.#head += 1;
+    this.#ahead += 1;
+    while (this.#entries[this.#head]?.done) {
+      this.#head += 1;
+      this.#ahead -= 1;
+    }
     if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);
       this.#head = 0;
     }
+  }
+
+  /** Finished records behind the position, which no offset can tell; in order. */
+  finishedAhead(): number[] {
+    const ahead: number[] = [];
+    for (let index = this.#head; ahead.length < this.#ahead; index += 1) {
+      const entry = this.#entries[index];
+      if (entry?.done) ahead.push(entry.offset);
+    }
+    return ahead;
   }
 
   /** Forgets what was read behind the last entry that `keep` wants; it will be read again. Resolves to the new `next`. */

@@ -107,7 +107,7 @@ async function beginGroup(admin: AdminClient, resource: Resource): Promise<reado
     const ends = await admin.ends(topic);
     const committed = await admin.committed(groupId, [topic]);
     if (committed.some(({ offset }) => offset !== undefined)) return [];
-    const metadata = encodeJournal({ epoch: 0, born: ends.size, starts: [] });
+    const metadata = encodeJournal({ epoch: 0, born: ends.size, starts: [], finished: [] });
     await admin.commitIdle(
       groupId,
       [...ends].map(([partition, { high }]) => ({ topic, partition, offset: high, metadata })),

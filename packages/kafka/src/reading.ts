@@ -1,5 +1,6 @@
 import type { Backlog, Delivery, Source } from "@sluice/core/driver";
-import type { AdminClient } from "./client.ts";
+import type { AdminClient, CommittedOffset } from "./client.ts";
+import { decodeJournal } from "./journal.ts";
 import { groupIdOf, topicsOf } from "./names.ts";
 import { fromKafka } from "./record.ts";
 
@@ -19,11 +20,11 @@ export async function backlogOf(
   let ready = 0;
   for (const topic of topics) {
     for (const [partition, { low, high }] of await admin.ends(topic)) {
-      const position = broadcast
-        ? remembered.get(`${topic}/${partition}`)
-        : committed.find((one) => one.topic === topic && one.partition === partition)?.offset;
+      const found = committed.find((one) => one.topic === topic && one.partition === partition);
+      const position = broadcast ? remembered.get(`${topic}/${partition}`) : found?.offset;
       const fromNow = broadcast || ("start" in source && source.start === "now" && topic === source.topic);
-      ready += Math.max(0, high - Math.max(low, position ?? (fromNow ? high : low)));
+      const from = Math.max(low, position ?? (fromNow ? high : low));
+      ready += Math.max(0, high - from - finishedIn(found).filter((offset) => offset >= from).length);
     }
   }
   return "delayed" in source ? { delayed: ready } : { ready };
@@ -46,11 +47,14 @@ export async function browseDeadLetters(
   const ends = [...(await admin.ends(topic))].sort(([one], [other]) => one - other);
   const [fromPartition = 0, fromOffset = 0] = after?.split("/").map(Number) ?? [];
   for (const [partition, { low, high }] of ends.filter(([id]) => id >= fromPartition)) {
-    const position = committed.find((one) => one.partition === partition)?.offset ?? low;
+    const found = committed.find((one) => one.partition === partition);
+    const finished = new Set(finishedIn(found));
+    const position = found?.offset ?? low;
     let from = Math.max(low, position, partition === fromPartition ? fromOffset : 0);
     while (from < high) {
       const { records, next } = await admin.read(topic, partition, from);
       for (const record of records) {
+        if (finished.has(Number(record.offset))) continue;
         const shard = `${topic}/${partition}`;
         deliveries.push(
           fromKafka(record, { topic, partition }, { source, shard, deliveries: undefined, fence: undefined }),
@@ -62,4 +66,9 @@ export async function browseDeadLetters(
     }
   }
   return { deliveries, next: undefined };
+}
+
+/** Records behind the committed offset that are finished all the same. */
+function finishedIn(committed: CommittedOffset | undefined): readonly number[] {
+  return decodeJournal(committed?.metadata ?? "")?.finished ?? [];
 }

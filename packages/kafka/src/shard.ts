@@ -17,6 +17,8 @@ export interface Entry extends Tracked {
 export interface Begin {
   readonly position: number;
   readonly starts: readonly Stretch[];
+  /** Behind the position, and finished by an earlier holder. */
+  readonly finished: readonly number[];
   readonly epoch: number;
   readonly born: number;
 }
@@ -45,6 +47,7 @@ export class Shard {
   readonly #begin: Begin;
   readonly #window: number;
   readonly #tracker: PrefixTracker<Entry>;
+  readonly #finished: Set<number>;
   /** In the order of hand-out: by due time, then by offset. */
   #waiting: Entry[] = [];
   #head = 0;
@@ -71,6 +74,7 @@ export class Shard {
     this.partition = place.partition;
     this.until = place.until;
     this.#begin = begin;
+    this.#finished = new Set(begin.finished);
     this.#window = options.window;
     this.counted = options.counted;
     this.#tracker = new PrefixTracker(begin.position);
@@ -106,6 +110,7 @@ export class Shard {
     const bytes = (record.value?.length ?? 0) + (record.key?.length ?? 0);
     const entry: Entry = { offset, done: false, record, bytes, due, delivery: undefined };
     if (!this.#tracker.add(entry)) return;
+    if (this.#finished.delete(offset)) return this.#tracker.finish(entry);
     this.#bytes += bytes;
     let at = this.#waiting.length;
     while (at > this.#head && (this.#waiting[at - 1]?.due ?? 0) > due) at -= 1;
@@ -170,6 +175,8 @@ export class Shard {
     if (!entry) return false;
     this.out.delete(delivery);
     this.#tracker.finish(entry);
+    // Also behind an unfinished one: the journal tells it.
+    this.dirty = true;
     return true;
   }
 
@@ -191,7 +198,8 @@ export class Shard {
     // A probe marks the one record that it tries: a mark on others would count its crash against them.
     const covered = this.#window === 1 ? this.#wanted : offset + this.#window;
     const upto = clean ? offset : Math.max(offset, covered);
-    const metadata = encodeJournal({ epoch, born, starts: countStart(starts, offset, upto) });
+    const finished = [...this.#tracker.finishedAhead(), ...this.#finished].filter((one) => one >= offset);
+    const metadata = encodeJournal({ epoch, born, starts: countStart(starts, offset, upto), finished });
     return { topic: this.topic, partition: this.partition, offset, metadata, upto };
   }
 

@@ -83,7 +83,7 @@ export class StartPositions {
     const position = found?.offset ?? remembered ?? this.#origin(topic, partition, low, born);
     // Wall time, unless the last holder's number is ahead: it goes on growing although Kafka forgets offsets of idle groups.
     const epoch = Math.max((journal?.epoch ?? 0) + 1, Math.floor(this.#runtime.wallMs()));
-    return { position, starts: journal?.starts ?? [], epoch, born };
+    return { position, starts: journal?.starts ?? [], finished: journal?.finished ?? [], epoch, born };
   }
 
   /** How many partitions the topic had when the group began with "now"; any member's commit tells, else it begins now. */

@@ -14,7 +14,11 @@ const place = {
 
 /** A loop over one partition of 100 read records, a broker that answers when told to, and a clock that is moved by hand. */
 function rig(window: number) {
-  const shard = new Shard(place, { position: 0, starts: [], epoch: 1, born: 0 }, { window, counted: true });
+  const shard = new Shard(
+    place,
+    { position: 0, starts: [], finished: [], epoch: 1, born: 0 },
+    { window, counted: true },
+  );
   shard.ready = true;
   for (let offset = 0; offset < 100; offset += 1) {
     shard.add({ offset: String(offset), timestamp: "0", key: null, value: null, headers: emptyHeaders() }, 0);

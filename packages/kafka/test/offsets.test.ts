@@ -22,6 +22,8 @@ describe("PrefixTracker", () => {
         const unfinished = entries.filter(({ done }) => !done);
         // Nothing unfinished is skipped by a restart from the position, and what is before it needs no replay.
         expect(tracker.position).toBe(unfinished[0]?.offset ?? offset + 1);
+        const ahead = entries.filter((one) => one.done && one.offset > tracker.position);
+        expect(tracker.finishedAhead()).toEqual(ahead.map((one) => one.offset));
       }),
     );
   });

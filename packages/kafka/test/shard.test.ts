@@ -23,7 +23,7 @@ function opened({
   records?: number;
   begin?: Partial<Begin>;
 }): Shard {
-  const start: Begin = { position: 0, starts: [], epoch: 7, born: 0, ...begin };
+  const start: Begin = { position: 0, starts: [], finished: [], epoch: 7, born: 0, ...begin };
   const shard = new Shard(place, start, { window, counted: true });
   shard.ready = true;
   for (let offset = start.position; offset < records; offset += 1) shard.add(record(offset), 0);
@@ -85,7 +85,7 @@ describe("a partition that is ours", () => {
   test("a finite source ends at its snapshot", () => {
     const shard = new Shard(
       { ...place, until: 2 },
-      { position: 0, starts: [], epoch: 1, born: 0 },
+      { position: 0, starts: [], finished: [], epoch: 1, born: 0 },
       { window: 9, counted: true },
     );
     shard.ready = true;
@@ -104,6 +104,41 @@ describe("a partition that is ours", () => {
     expect(shard.next).toBe(2);
     expect(first && shard.accept(first)).toBe(true);
     expect(shard.commitPosition(true)).toMatchObject({ offset: 1 });
+  });
+});
+
+describe("what is finished behind an unfinished record", () => {
+  const settledMiddle = (): Shard => {
+    const shard = opened({ window: 6, records: 6 });
+    const taken = takeAll(shard);
+    for (const index of [1, 2, 4]) {
+      const delivery = taken[index];
+      expect(delivery && shard.accept(delivery)).toBe(true);
+    }
+    return shard;
+  };
+
+  test("is told to the next holder, who leaves it out and goes on telling it", () => {
+    const commit = settledMiddle().commitPosition(true);
+    expect(commit.offset).toBe(0);
+    const journal = decodeJournal(commit.metadata);
+    expect(journal?.finished).toEqual([1, 2, 4]);
+    const next = opened({ window: 6, records: 4, begin: { finished: journal?.finished ?? [] } });
+    expect(takeAll(next).map(({ id }) => id)).toEqual(["orders/0/0", "orders/0/3"]);
+    // Offset 4 was not read yet.
+    expect(decodeJournal(next.commitPosition(true).metadata)?.finished).toEqual([1, 2, 4]);
+    const first = next.out.keys().next().value;
+    expect(first && next.accept(first)).toBe(true);
+    expect(decodeJournal(next.commitPosition(true).metadata)?.finished).toEqual([4]);
+    expect(next.commitPosition(true).offset).toBe(3);
+  });
+
+  test("is part of the next commit although the offset stands still", () => {
+    const shard = opened({ window: 6, records: 6 });
+    shard.dirty = false;
+    const second = takeAll(shard)[1];
+    expect(second && shard.accept(second)).toBe(true);
+    expect(shard.dirty).toBe(true);
   });
 });
 

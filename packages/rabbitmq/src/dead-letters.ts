@@ -10,7 +10,7 @@ import {
   type Settlement,
   sleep,
 } from "@sluice/core/driver";
-import { applied } from "./applied.ts";
+import { applied, settlementsUnderWay } from "./applied.ts";
 import type { OpenChannel } from "./channel.ts";
 import { translate } from "./errors.ts";
 import type { RabbitMessage } from "./options.ts";
@@ -90,23 +90,18 @@ export class DeadLetterReceiver implements Receiver {
       }
       return "sent";
     });
-    this.#accept(accepted);
+    await this.#accept(accepted);
     this.#wake();
     return results;
   }
 
   async flush(signal: AbortSignal): Promise<void> {
-    const { channel, runtime, queue } = this.#parts;
-    if (channel.alive && this.#written > 0) {
-      await attempt(applied(channel.native, queue), { runtime, doing: "cannot flush", signal });
-    }
-    this.#written = 0;
+    await this.#prove(signal);
   }
 
   async stop(_signal: AbortSignal): Promise<void> {
     this.#ended = true;
     this.#wake();
-    this.#giveBack();
   }
 
   close(signal: AbortSignal): Promise<void> {
@@ -129,6 +124,8 @@ export class DeadLetterReceiver implements Receiver {
       if (message === false) this.#left = 0;
       if (message === false) return undefined;
       this.#left--;
+      // Fetching is a command of the queue, behind the settlements before it.
+      this.#written = 0;
       const delivery = fromNative(message, { source, shard: queue, counts: true });
       this.#out.set(delivery, message);
       return delivery;
@@ -139,24 +136,28 @@ export class DeadLetterReceiver implements Receiver {
   }
 
   async #close(signal: AbortSignal): Promise<void> {
-    const { runtime, channel } = this.#parts;
     // What is still out goes back too: uncounted where the broker can tell.
-    for (const message of this.#out.values())
+    for (const message of this.#out.values()) {
       this.#parked.set(message.fields.deliveryTag, { message, release: "returned" });
+    }
     this.#out.clear();
-    const back = this.#parked.size;
     await this.stop(signal);
-    await this.flush(signal);
-    await channel.close(signal);
-    // Returned ones are not back at once, and whoever counts next must find them.
-    const there = () => this.#parts.depth().catch(() => back);
-    for (let look = 0; look < 50 && back > 0 && !signal.aborted && (await there()) < back; look++)
-      await sleep(runtime, 10, signal);
+    await this.#prove(signal);
+    await this.#giveBack(signal);
+    await this.#parts.channel.close(signal);
     this.#finish(undefined);
   }
 
+  /** The queue has applied every settlement so far. */
+  async #prove(signal?: AbortSignal): Promise<void> {
+    const { channel, runtime, queue } = this.#parts;
+    if (!channel.alive || this.#written === 0) return;
+    this.#written = 0;
+    await attempt(applied(channel.native, queue), { runtime, doing: "cannot flush", ...(signal ? { signal } : {}) });
+  }
+
   /** One acknowledgement for a prefix of everything unsettled, parked ones included. */
-  #accept(accepted: Set<Delivery>): void {
+  async #accept(accepted: Set<Delivery>): Promise<void> {
     const parked = Math.min(Infinity, ...this.#parked.keys());
     let last: RabbitMessage | undefined;
     for (const [delivery, message] of this.#out) {
@@ -169,22 +170,42 @@ export class DeadLetterReceiver implements Receiver {
       const message = this.#out.get(delivery);
       this.#out.delete(delivery);
       if (message) this.#write((native) => native.ack(message));
+      // n.b. what the channel keeps to itself is merged there, and a later return of many loses its order.
+      if (this.#written >= settlementsUnderWay) await this.#prove();
     }
   }
 
-  /** In the order in which they were fetched, so that the queue looks as before. */
-  #giveBack(): void {
-    const parked = [...this.#parked].toSorted(([one], [other]) => one - other).map(([, each]) => each);
+  /**
+   * In the order in which they were fetched, so that the queue looks as before, a few at a time: fetched messages return one by one,
+   * and what the channel keeps to itself loses its order. Done when they are back: whoever counts next must find them.
+   */
+  async #giveBack(signal: AbortSignal): Promise<void> {
+    const parked = [...this.#parked].toSorted(([one], [other]) => one - other);
     this.#parked.clear();
-    const last = parked.at(-1);
-    if (last && this.#out.size === 0 && parked.every(({ release }) => release === "returned")) {
-      return this.#write((native) => native.nack(last.message, true, true));
+    let there = parked.length === 0 ? 0 : await this.#depth();
+    for (let from = 0; from < parked.length; from += settlementsUnderWay) {
+      const some = parked.slice(from, from + settlementsUnderWay);
+      for (const [, { message, release }] of some) {
+        this.#write((native) =>
+          release === "failed" ? native.reject(message, true) : native.nack(message, false, true),
+        );
+      }
+      there += some.length;
+      await this.#untilThere(there, signal);
     }
-    for (const { message, release } of parked) {
-      this.#write((native) =>
-        release === "failed" ? native.reject(message, true) : native.nack(message, false, true),
-      );
+  }
+
+  async #untilThere(count: number, signal: AbortSignal): Promise<void> {
+    const { runtime, channel } = this.#parts;
+    // Others may take some meanwhile: then there is nothing to wait for.
+    for (let look = 0; look < 100 && channel.alive && !signal.aborted; look++) {
+      if ((await this.#depth()) >= count) return;
+      await sleep(runtime, 5, signal);
     }
+  }
+
+  async #depth(): Promise<number> {
+    return this.#parts.depth().catch(() => 0);
   }
 
   #write(write: (native: Channel) => void): void {

@@ -1,7 +1,7 @@
 import { DriverError, emptyHeaders, type Headers } from "@sluice/core/driver";
 
 /** What amqplib can put into a header table and read back: everything else is refused before the wire. */
-export type HeaderValue =
+type HeaderValue =
   | string
   | number
   | boolean
@@ -16,7 +16,7 @@ export type HeaderTable = Record<string, HeaderValue>;
 const brokerHeader =
   /^(CC|BCC|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-delayed-.*|x-opt-.*)$/;
 
-export function isBrokerHeader(name: string): boolean {
+function isBrokerHeader(name: string): boolean {
   return brokerHeader.test(name);
 }
 
@@ -89,7 +89,7 @@ const deepest = 16;
  * The value when the wire can carry it exactly. n.b. without this, Infinity closes the whole connection, a Date or a Map arrives as
  * `{}`, and an object with a member `!` is taken for a type directive.
  */
-export function checkedValue(name: string, value: unknown, depth: number): HeaderValue {
+function checkedValue(name: string, value: unknown, depth: number): HeaderValue {
   if (Buffer.byteLength(name) > 255)
     throw refused(`${name.slice(0, 40)}…`, "has a name of more than 255 bytes", "shorten it");
   if (!name.isWellFormed()) throw refused(name, "has a name that is not well-formed text", "rename it");

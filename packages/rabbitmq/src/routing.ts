@@ -4,7 +4,7 @@ import type { Key } from "@sluice/core/driver";
 export const hashBits = 10;
 
 /** Routing key of records without a key. */
-export const keyless = "u";
+const keyless = "u";
 
 /** `k.<bit>.<bit>…`, lowest bit first: a group binds as many bits as it has shards for, and the sender knows no group. */
 export function routingKey(key: Key): string {

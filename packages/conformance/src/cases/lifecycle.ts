@@ -160,7 +160,14 @@ export const lifecycle: readonly Case[] = [
       await publishAll(context, bus, topic, makeItems(context.run, count, { keys: 4 }));
       for (let round = 0; round < 5; round++) {
         const pull = await openPull(context, bus, topic, "g");
-        await pullSome(context, pull, count / 5);
+        const problem = await pullSome(context, pull, count / 5).catch((error: unknown) => error);
+        const dead = await context.raw.deadLetters(topic.name, "g");
+        assert.equal(
+          dead.length,
+          0,
+          `in round ${round + 1} ${dead.length} messages that only went back are dead letters`,
+        );
+        if (problem !== undefined) throw problem;
         await pull.close();
       }
       const handled = context.journal.ids("effect", topic.name, "g").size;

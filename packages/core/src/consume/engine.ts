@@ -1,4 +1,4 @@
-import { type Delivery, type Receiver, wire } from "../driver/index.ts";
+import type { Delivery, Receiver } from "../driver/index.ts";
 import { SluiceError } from "../errors.ts";
 import type { SettledFate } from "../events.ts";
 import { Queue } from "../queue.ts";
@@ -15,7 +15,7 @@ import { Runner } from "./runner.ts";
 import { ShardHolds } from "./shard-holds.ts";
 import { Settler } from "./settler.ts";
 import { timeLimit } from "./time-limits.ts";
-import { count, Work } from "./work.ts";
+import { mustMoveOn, Work } from "./work.ts";
 
 /**
  * Everything between the receiver and the handler: lanes, slots, runs, time limits and fates. It holds at most a window of
@@ -327,7 +327,7 @@ export class Engine {
     const release = this.#returning === true && !this.#staysHere;
     work.cancelWait?.();
     work.next = undefined;
-    if (release && work.failures > count(work.delivery.headers[wire.attempts])) {
+    if (release && mustMoveOn(work, this.#options.capabilities)) {
       work.state = "leaving";
       this.#busy.leaving.add(work);
       return this.#fates.moveOn(work);

@@ -76,14 +76,15 @@ export class Fates {
     this.#host.pause(work, fate.delayMs);
   }
 
-  /** A message that waits between two runs goes to the own entry, so that its attempts are not forgotten. */
+  /** A message that goes back on the way of its group's own entry: attempts go with it, the broker's count does not. */
   moveOn(work: Work): void {
-    this.#moveToOwnEntry(work, "retry", 0, "drain", undefined);
+    this.#counters.returned++;
+    this.#moveToOwnEntry(work, "returned", 0, "drain", undefined);
   }
 
   #moveToOwnEntry(
     work: Work,
-    kind: "retry" | "defer",
+    kind: "retry" | "defer" | "returned",
     delayMs: number,
     reason: string | undefined,
     error: unknown,
@@ -117,7 +118,7 @@ export class Fates {
     to: Destination,
     headers: Headers,
     notBefore: number | undefined,
-    kind: "retry" | "defer" | "dead-letter",
+    kind: "retry" | "defer" | "returned" | "dead-letter",
     reason: string | undefined,
     error: unknown,
   ): void {

@@ -24,8 +24,9 @@ export class Quarantine {
     this.#counted = capabilities.deliveries !== "absent";
     const { release } = capabilities;
     // Where a release loses the order, an ordered receiver gives back by closing, and a broker counts that as it counts a crash.
-    const returnsCount = release !== "absent" && (release.counted || (ordered && release.order === "lost"));
-    this.#convictAt = returnsCount ? 7 : 4;
+    const { counted, order } = release === "absent" ? { counted: false, order: "kept" } : release;
+    if (ordered && (counted || order === "lost")) this.#convictAt = 15;
+    else this.#convictAt = counted ? 7 : 4;
   }
 
   suspects(deliveries: readonly Delivery[]): boolean {

@@ -1,4 +1,4 @@
-import type { Delivery, Key, Receiver } from "../driver/index.ts";
+import type { Capabilities, Delivery, Key, Receiver } from "../driver/index.ts";
 import { wire } from "../driver/index.ts";
 import type { AnyTopic } from "../topic.ts";
 import type { RunResult } from "./fate.ts";
@@ -55,6 +55,15 @@ export class Work {
 
 function laneName(topic: string, key: Exclude<Key, null>): string {
   return `${topic} ${typeof key === "string" ? key : Buffer.from(key).toString("latin1")}`;
+}
+
+/**
+ * What goes back goes as a copy to the own entry instead: so that failed attempts are not forgotten; and where the broker counts
+ * returns like crashes, so that many orderly restarts make no suspect of a message that never did any harm.
+ */
+export function mustMoveOn({ failures, delivery }: Work, { release }: Capabilities): boolean {
+  if (failures > count(delivery.headers[wire.attempts])) return true;
+  return release !== "absent" && release.counted && (delivery.deliveries ?? 1) > 1;
 }
 
 /** A decimal header; anything else counts as 0. */

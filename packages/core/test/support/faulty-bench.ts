@@ -4,9 +4,7 @@ import { memory, MemoryBroker, simulation, type Simulation } from "@sluice/memor
 import { subscribe } from "node:diagnostics_channel";
 import { Faulty } from "./faulty.ts";
 
-type MemoryBus = Awaited<
-  ReturnType<typeof connect<ReturnType<typeof memory>["capabilities"], unknown, unknown>>
->;
+type MemoryBus = Awaited<ReturnType<typeof connect<ReturnType<typeof memory>["capabilities"], unknown, unknown>>>;
 
 export interface FaultyBench {
   readonly clock: Simulation;
