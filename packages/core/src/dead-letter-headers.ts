@@ -35,6 +35,7 @@ export function toDeadLetter(delivery: Delivery, facts: DeadLetterFacts): Header
   const failedAt = new Date(facts.wallMs).toISOString();
   const headers = Object.assign<Headers, Headers>(emptyHeaders(), delivery.headers);
   delete headers[wire.attempts];
+  delete headers[wire.handOuts];
   headers[names.reason] = facts.reason;
   headers[names.errorType] = cut(errorType(facts.error), 128);
   headers[names.errorMessage] = cut(describe(facts.detail), 512);

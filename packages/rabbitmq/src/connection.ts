@@ -60,6 +60,8 @@ export class RabbitConnection implements Connection {
   readonly #groups: Groups;
   readonly #routes: Routes;
   readonly #children = new Set<Sender | Receiver>();
+  /** What we may make again when somebody deletes it under a living connection. */
+  readonly #ours = new Map<string, Resource>();
   #closing: Promise<void> | undefined;
 
   constructor(parts: ConnectionParts) {
@@ -91,6 +93,8 @@ export class RabbitConnection implements Connection {
     mode: ProvisionMode,
     signal: AbortSignal,
   ): Promise<readonly Finding[]> {
+    if (mode === "create")
+      for (const resource of resources) this.#ours.set(`${resource.kind} ${resource.name}`, resource);
     return provision(resources, { groups: this.#groups, mode, signal });
   }
 
@@ -106,6 +110,25 @@ export class RabbitConnection implements Connection {
   }
 
   async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
+    try {
+      return await this.#receiver(sources, options);
+    } catch (error) {
+      if (!(error instanceof DriverError) || error.code !== "NOT_FOUND" || !(await this.#restore())) throw error;
+      return this.#receiver(sources, options);
+    }
+  }
+
+  /** Makes deleted resources again, and says so: what was in them is lost. */
+  async #restore(): Promise<boolean> {
+    const findings = await this.provision([...this.#ours.values()], "create", new AbortController().signal);
+    const made = findings.filter(({ state }) => state === "created").map(({ resource }) => resource.name);
+    if (made.length === 0) return false;
+    const detail = `rabbitmq: ${made.join(", ")} had been deleted and was made again; what it held is lost`;
+    this.#parts.context.report({ kind: "recreated", count: made.length, detail });
+    return true;
+  }
+
+  async #receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
     const { consume, context, names, settings } = this.#parts;
     const { runtime } = context;
     const [first, ...others] = sources;

@@ -15,7 +15,7 @@ import { Runner } from "./runner.ts";
 import { ShardHolds } from "./shard-holds.ts";
 import { Settler } from "./settler.ts";
 import { timeLimit } from "./time-limits.ts";
-import { mustMoveOn, Work } from "./work.ts";
+import { handOuts, mustMoveOn, Work } from "./work.ts";
 
 /**
  * Everything between the receiver and the handler: lanes, slots, runs, time limits and fates. It holds at most a window of
@@ -78,7 +78,7 @@ export class Engine {
 
   admit(deliveries: readonly Delivery[], receiver: Receiver): void {
     for (const delivery of deliveries) {
-      const work = this.#take(delivery, receiver);
+      const work = this.keep(delivery, receiver);
       if (!work || this.#unwanted(work)) continue;
       if (this.#lanes.enter(work)) this.#ready.push(work);
     }
@@ -87,15 +87,17 @@ export class Engine {
 
   /** A message that killed its process when it ran alone: dead-lettered without another run. */
   convict(delivery: Delivery, receiver: Receiver): void {
-    const work = this.#take(delivery, receiver);
+    const work = this.keep(delivery, receiver);
     if (!work) return;
     this.#lanes.enter(work);
-    work.failures = Math.max(work.failures, (delivery.deliveries ?? 1) - 1);
-    const detail = `handed out ${delivery.deliveries} times, and the process died each time`;
+    const times = handOuts(delivery);
+    work.failures = Math.max(work.failures, times - 1);
+    const detail = `handed out ${times} times, and the process died each time`;
     this.#apply(work, giveUp(this.#options.settings, "crash-suspect", detail, undefined));
   }
 
-  #take(delivery: Delivery, receiver: Receiver): Work | undefined {
+  /** Holds it without starting it. `undefined`: lost already. */
+  keep(delivery: Delivery, receiver: Receiver): Work | undefined {
     const topic = this.#options.topics.get(delivery.source.topic ?? "");
     if (!topic || this.#early.has(delivery)) return undefined;
     const ordered = this.#options.settings.ordered && topic.ordering === "key";

@@ -4,7 +4,7 @@ import type { SettledFate } from "../events.ts";
 import type { Counters } from "./counters.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { decideFate, type Fate, type RunResult } from "./fate.ts";
-import type { Work } from "./work.ts";
+import { handOuts, type Work } from "./work.ts";
 
 /** What the fates need back from the engine. */
 export interface FateHost {
@@ -91,6 +91,8 @@ export class Fates {
   ): void {
     const headers = copyOf(work.delivery.headers);
     if (work.failures > 0) headers[wire.attempts] = String(work.failures);
+    if (kind === "returned") headers[wire.handOuts] = String(handOuts(work.delivery) - 1);
+    else delete headers[wire.handOuts];
     // n.b. A longer one would be refused for ever: it comes early, and waits again.
     const waitMs = Math.min(delayMs, this.#options.delayMs);
     const notBefore = waitMs > 0 ? this.#options.runtime.wallMs() + waitMs : undefined;

@@ -17,6 +17,8 @@ export interface IntakeOptions {
   readonly engine: Engine;
   readonly window: number;
   readonly windowBytes: number;
+  /** Whether unstarted messages can be given back while the receiver is open. */
+  readonly canRelease: boolean;
   /** Opens a live receiver; the topology is there when it does. Its losses go to the engine. The signal ends the waiting. */
   open(window: number, signal: AbortSignal): Promise<Opened>;
   state(state: IntakeState, error: unknown): void;
@@ -197,7 +199,10 @@ export class Intake {
     const quarantine = this.#quarantine;
     if (!quarantine?.on) {
       // The whole batch goes back unstarted: running a neighbour beside a suspect would blur the evidence.
-      if (quarantine?.suspects(deliveries)) return this.#end?.("quarantine");
+      if (quarantine?.suspects(deliveries)) {
+        for (const delivery of deliveries) engine.keep(delivery, receiver);
+        return this.#end?.("quarantine");
+      }
       return engine.admit(deliveries, receiver);
     }
     for (const delivery of deliveries) {
@@ -236,9 +241,21 @@ export class Intake {
   async #handBack(receiver: Receiver, suspicious: boolean): Promise<void> {
     if (suspicious) this.#quarantine?.enter();
     else this.#quarantine?.leave();
-    await this.#quiesce(receiver, this.#stopping.signal, false);
+    const { canRelease } = this.#options;
+    if (suspicious && canRelease) await quietly(this.#takeWaiting(receiver));
+    await this.#quiesce(receiver, this.#stopping.signal, canRelease);
     // A drain that began meanwhile goes on from here, and lets what still runs finish.
     if (!this.#stopping.signal.aborted) await this.#finish(receiver, this.#stopping.signal);
+  }
+
+  /** What the driver has and core has not seen goes back by core too: it knows how to do that without raising the count. */
+  async #takeWaiting(receiver: Receiver): Promise<void> {
+    const { engine, window } = this.#options;
+    for (;;) {
+      const more = await receiver.receive(window, AbortSignal.abort());
+      if (!more || more.length === 0) return;
+      for (const delivery of more) engine.keep(delivery, receiver);
+    }
   }
 
   /** Stop the intake → give back what waits → let what runs finish → settle → close. */

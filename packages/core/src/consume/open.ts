@@ -133,6 +133,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     engine,
     window: settings.window,
     windowBytes: settings.windowBytes,
+    canRelease: capabilities.release !== "absent",
     open: (window, signal) => openReceiver(bus, sources, settings, engine, window, signal),
     state: (state, error) => {
       subscription.report(state, error);

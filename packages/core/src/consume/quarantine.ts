@@ -1,4 +1,5 @@
 import type { Capabilities, Delivery } from "../driver/index.ts";
+import { handOuts } from "./work.ts";
 
 /** Handed out this often, a message may be what kills the processes that hold it. */
 const suspectAt = 3;
@@ -8,8 +9,8 @@ const calmAfter = 32;
 /**
  * Finds the message that kills its process. The broker's count is raised for everything that was held when a process died, so it
  * accuses neighbours too: suspects are therefore run alone, with a window of one, and only the one that comes back from that is
- * guilty. Where the broker also counts what is merely returned, the neighbours climb by one per restart and the guilty one by
- * two, so the limit lies higher.
+ * guilty. What is given back in order must not raise the count; where the broker raises it all the same, a copy goes back instead,
+ * with the count so far in a header.
  */
 export class Quarantine {
   readonly #counted: boolean;
@@ -23,21 +24,20 @@ export class Quarantine {
   constructor(capabilities: Capabilities, ordered: boolean) {
     this.#counted = capabilities.deliveries !== "absent";
     const { release } = capabilities;
-    // Where a release loses the order, an ordered receiver gives back by closing, and a broker counts that as it counts a crash.
-    const { counted, order } = release === "absent" ? { counted: false, order: "kept" } : release;
-    if (ordered && (counted || order === "lost")) this.#convictAt = 15;
-    else this.#convictAt = counted ? 7 : 4;
+    // An ordered message goes back by closing its channel where a release would lose the order: that counts, and cannot be helped.
+    const counts = release !== "absent" && (release.counted || release.order === "lost");
+    this.#convictAt = ordered && counts ? 15 : 4;
   }
 
   suspects(deliveries: readonly Delivery[]): boolean {
     if (!this.#counted) return false;
-    return deliveries.some((delivery) => (delivery.deliveries ?? 1) >= suspectAt);
+    return deliveries.some((delivery) => handOuts(delivery) >= suspectAt);
   }
 
   /** Only while `on`: this one was alone when its process died. */
   guilty(delivery: Delivery): boolean {
     if (delivery.id !== undefined && this.#survived.has(delivery.id)) return false;
-    return (delivery.deliveries ?? 1) >= this.#convictAt;
+    return handOuts(delivery) >= this.#convictAt;
   }
 
   /** Only while `on`: this one runs now, alone. */

@@ -63,7 +63,12 @@ function laneName(topic: string, key: Exclude<Key, null>): string {
  */
 export function mustMoveOn({ failures, delivery }: Work, { release }: Capabilities): boolean {
   if (failures > count(delivery.headers[wire.attempts])) return true;
-  return release !== "absent" && release.counted && (delivery.deliveries ?? 1) > 1;
+  return release !== "absent" && release.counted && handOuts(delivery) > 1;
+}
+
+/** How often the message was handed out without coming to an end, this time included, over all copies of this attempt. */
+export function handOuts(delivery: Delivery): number {
+  return (delivery.deliveries ?? 1) + count(delivery.headers[wire.handOuts]);
 }
 
 /** A decimal header; anything else counts as 0. */

@@ -22,6 +22,8 @@ export const wire = {
   expiresAt: "sluice-expires-at",
   /** How often it was put back from the dead letters, decimal. Written by core. */
   redrives: "sluice-redrives",
+  /** Hand-outs before this copy, decimal: crash evidence that a move to the own entry must not wipe out. Written by core. */
+  handOuts: "sluice-hand-outs",
   contentType: "content-type",
 } as const;
 
