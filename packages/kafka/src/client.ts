@@ -33,7 +33,7 @@ export interface ClientMessage {
   readonly headers: Record<string, string | Buffer | (string | Buffer)[]>;
 }
 
-export interface TopicMessages {
+interface TopicMessages {
   readonly topic: string;
   readonly messages: readonly ClientMessage[];
 }
@@ -65,7 +65,7 @@ export interface TopicPartition {
   readonly partition: number;
 }
 
-export interface NewTopic {
+interface NewTopic {
   readonly name: string;
   readonly partitions: number;
   /** −1: the broker's default. */

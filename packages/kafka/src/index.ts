@@ -2,4 +2,4 @@ export type { KafkaCapabilities } from "./capabilities.ts";
 export { kafka } from "./kafka.ts";
 export type { KafkaJsClient } from "./kafkajs/client.ts";
 export type { KafkaOptions, KafkaSasl } from "./options.ts";
-export type { KafkaMessage } from "./record.ts";
+export type { HeaderValue, KafkaMessage } from "./record.ts";

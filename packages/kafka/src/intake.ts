@@ -9,7 +9,7 @@ import { Shard } from "./shard.ts";
 const readAhead = 4_096;
 
 /** Why reading is off: `open` = it is not, `doubtful` = we may have lost the partitions and not know it yet. */
-export type IntakeState = "open" | "doubtful" | "closed";
+type IntakeState = "open" | "doubtful" | "closed";
 
 export interface IntakeContext {
   readonly shards: Map<string, Shard>;

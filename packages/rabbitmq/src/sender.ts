@@ -132,7 +132,9 @@ export class RabbitSender implements Sender {
       const text = `rabbitmq: "${route.exchange || route.key}" refused the message (queue full, or without a majority); try again later`;
       return notStored(new DriverError("REFUSED", text, { cause: error }));
     }
-    return { outcome: "unknown", error: channel.reason };
+    // Whatever closed the channel was the fault of one message at most: the others may be sent again.
+    const { message } = channel.reason;
+    return { outcome: "unknown", error: new DriverError("LOST", message, { retryable: true, cause: channel.reason }) };
   }
 
   #abandon(publication: Publication): void {

@@ -97,7 +97,7 @@ export const settlement: readonly Case[] = [
   defineCase({
     id: "AK-04",
     title: "The committed position never passes an unsettled message",
-    rule: "On a log, after A, B and D were accepted, the next holder begins with C.",
+    rule: "On a log, after A, B and D were accepted, the next holder gets C, then E, and never A or B.",
     required: false,
     profile: "standard",
     needs: needs.prefix,
@@ -112,9 +112,15 @@ export const settlement: readonly Case[] = [
       );
       await receiver.close(AbortSignal.timeout(5_000));
       const next = await receiverOf(context, connection, topic, "g");
-      const again = await take(next, 3, context.limits().idleMs);
-      assert.deepEqual(again.map(textOf), ["C", "D", "E"]);
+      const again = await take(next, 2, context.limits().idleMs);
+      // D was accepted: a log may hand it out again, and need not where it keeps more than a position.
+      if (textOf(again[1] ?? assert.fail("nothing came after C")) === "D") {
+        again.push(...(await take(next, 1, context.limits().idleMs)));
+      }
+      const texts = again.map(textOf).filter((text) => text !== "D");
+      assert.deepEqual(texts, ["C", "E"], `the next holder got ${again.map(textOf).join(", ")}`);
       await acceptAll(next, again);
+      await depth(context, topic, "g", 0);
     },
   }),
   defineCase({

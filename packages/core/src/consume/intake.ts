@@ -33,6 +33,9 @@ type End = "closed" | "quarantine" | "calm" | "stop" | "finished";
 const openForMs = 30_000;
 /** How long closing a broken receiver may take before another one is opened. */
 const closeForMs = 5000;
+/** How long a push that the broker has begun may take. */
+const onItsWayMs = 200;
+
 /** So long without a message, and a quarantine is over. */
 const calmMs = 10_000;
 
@@ -248,13 +251,18 @@ export class Intake {
     if (!this.#stopping.signal.aborted) await this.#finish(receiver, this.#stopping.signal);
   }
 
-  /** What the driver has and core has not seen goes back by core too: it knows how to do that without raising the count. */
+  /**
+   * What the driver has and core has not seen goes back by core too: it knows how to do that without raising the count. What a
+   * broker pushes is still on its way for a moment.
+   */
   async #takeWaiting(receiver: Receiver): Promise<void> {
-    const { engine, window } = this.#options;
-    for (;;) {
-      const more = await receiver.receive(window, AbortSignal.abort());
-      if (!more || more.length === 0) return;
+    const { engine, window, runtime } = this.#options;
+    for (let waited = false; ;) {
+      const more = (await receiver.receive(window, AbortSignal.abort())) ?? [];
       for (const delivery of more) engine.keep(delivery, receiver);
+      if (more.length === 0 && waited) return;
+      waited = more.length === 0;
+      if (waited) await sleep(runtime, onItsWayMs, this.#stopping.signal);
     }
   }
 

@@ -24,9 +24,11 @@ export class Quarantine {
   constructor(capabilities: Capabilities, ordered: boolean) {
     this.#counted = capabilities.deliveries !== "absent";
     const { release } = capabilities;
+    // One more where returns count: what the driver had in hand when the receiver closed is raised by one, innocent or not.
     // An ordered message goes back by closing its channel where a release would lose the order: that counts, and cannot be helped.
     const counts = release !== "absent" && (release.counted || release.order === "lost");
-    this.#convictAt = ordered && counts ? 15 : 4;
+    if (ordered && counts) this.#convictAt = 15;
+    else this.#convictAt = release !== "absent" && release.counted ? 5 : 4;
   }
 
   suspects(deliveries: readonly Delivery[]): boolean {

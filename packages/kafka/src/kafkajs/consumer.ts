@@ -36,8 +36,6 @@ export function createConsumer(
     retry: { ...backOff, restartOnFailure: async () => false },
   });
   listen(consumer, events, (assignment) => (owned = assignment));
-  let stored = 0;
-  consumer.on(consumer.events.COMMIT_OFFSETS, () => (stored += 1));
   const crash = Promise.withResolvers<never>();
   crash.promise.catch(() => {}); // nobody waits for it after the join
   consumer.on(consumer.events.CRASH, ({ payload }) => {
@@ -52,16 +50,7 @@ export function createConsumer(
       // n.b. run() resolves even when the join failed; the crash event says so.
       await Promise.race([run(consumer, events), crash.promise]);
     },
-    pause: (topic, partition) => consumer.pause([{ topic, partitions: [partition] }]),
-    resume: (topic, partition) => consumer.resume([{ topic, partitions: [partition] }]),
-    seek: (topic, partition, offset) => consumer.seek({ topic, partition, offset: String(offset) }),
-    async commit(positions) {
-      const before = stored;
-      await consumer.commitOffsets(positions.map(({ offset, ...rest }) => ({ ...rest, offset: String(offset) })));
-      // n.b. a commit while the consumer stops resolves like any other and stores nothing; only the event proves it.
-      if (stored === before)
-        throw new DriverError("LOST", "kafka: commit: the consumer was stopping; nothing was stored");
-    },
+    ...controls(consumer),
     async close(graceMs) {
       await within(runtime, graceMs, consumer.disconnect());
       engine.dispose();
@@ -105,6 +94,36 @@ async function run(consumer: Consumer, events: ConsumerEvents): Promise<void> {
   });
   await joined.promise;
   remove();
+}
+
+/** n.b. a crash stops the consumer some time before it is told; from then on its calls throw, and there is nothing left to steer. */
+function controls(consumer: Consumer): Pick<ConsumerClient, "pause" | "resume" | "seek" | "commit"> {
+  let stopped = false;
+  let stored = 0;
+  consumer.on(consumer.events.STOP, () => (stopped = true));
+  consumer.on(consumer.events.COMMIT_OFFSETS, () => (stored += 1));
+  return {
+    pause(topic, partition) {
+      if (!stopped) consumer.pause([{ topic, partitions: [partition] }]);
+    },
+    resume(topic, partition) {
+      if (!stopped) consumer.resume([{ topic, partitions: [partition] }]);
+    },
+    seek(topic, partition, offset) {
+      if (!stopped) consumer.seek({ topic, partition, offset: String(offset) });
+    },
+    async commit(positions) {
+      const before = stored;
+      if (stopped) throw lost();
+      await consumer.commitOffsets(positions.map(({ offset, ...rest }) => ({ ...rest, offset: String(offset) })));
+      // n.b. a commit while the consumer stops resolves like any other and stores nothing; only the event proves it.
+      if (stored === before) throw lost();
+    },
+  };
+}
+
+function lost(): DriverError {
+  return new DriverError("LOST", "kafka: commit: the consumer has stopped; nothing was stored");
 }
 
 function after(offset: string): string {
