@@ -3,7 +3,7 @@ import { runTable } from "./table.ts";
 import type { BrokerRequest, Log, RunningBroker, UnavailableBroker } from "./types.ts";
 
 export { brokerNames, listing, providerNames } from "./providers.ts";
-export { addressText, offerTable } from "./table.ts";
+export { offerTable } from "./table.ts";
 export type * from "./types.ts";
 
 export interface Brokers {

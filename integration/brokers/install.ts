@@ -87,7 +87,7 @@ async function javaVersion(java: string): Promise<number> {
   return Number(/version "(\d+)/.exec(text)?.[1] ?? 0);
 }
 
-export function cacheFolder(): string {
+function cacheFolder(): string {
   const base = process.env["XDG_CACHE_HOME"];
   return join(base ? base : join(homedir(), ".cache"), "sluice");
 }

@@ -88,7 +88,7 @@ export class ManagedProcess {
   }
 }
 
-export async function tailOf(path: string, lines: number): Promise<string> {
+async function tailOf(path: string, lines: number): Promise<string> {
   const file = await open(path).catch(() => undefined);
   if (file === undefined) return "(no log)";
   try {

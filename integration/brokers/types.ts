@@ -31,7 +31,7 @@ export interface BrokerControl {
 }
 
 /** The process behind a native broker. */
-export interface LocalProcess {
+interface LocalProcess {
   /** Changes with every restart; undefined while stopped. */
   readonly pid: () => number | undefined;
   /** Data, configuration and log; removed by `stop()`. */
