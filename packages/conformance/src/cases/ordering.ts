@@ -146,16 +146,20 @@ export const ordering: readonly Case[] = [
       const bus = await context.connect();
       const topic = context.topic({ ordering: "key" });
       const attempts: number[] = [];
+      let others = 0;
       await subscribe(context, bus, topic, { group: "g" }, (item, handling) => {
+        if (item.key === "k1") others++;
         if (item.key !== "k0" || item.n !== 1) return;
         attempts.push(handling.message.attempt);
         if (handling.message.attempt === 1) return handling.retry({ delay: 500 });
+        // However slowly the other key is published: the head waits until all of it was handled.
+        if (others < 4) return handling.defer(100);
       });
       await publishAll(context, bus, topic, makeItems(context.run, 8, { keys: 2 }), { concurrency: 1 });
       await effects(context, topic, "g", 8);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "g", { ordered: true });
-      assert.deepEqual(attempts, [1, 2]);
+      assert.deepEqual([...new Set(attempts)], [1, 2]);
       const done = context.journal.events.filter((event) => event.event === "effect").map((event) => event.key);
       assert.ok(done.lastIndexOf("k1") < done.indexOf("k0"), `the other key waited too: ${done.join(" ")}`);
     },
