@@ -46,7 +46,12 @@ export function extract(documents: readonly string[], folder: string): readonly 
   mkdirSync(folder, { recursive: true });
   const tsconfig = {
     extends: resolve("tsconfig.json"),
-    compilerOptions: { rootDir: resolve("."), noUnusedLocals: false, noUnusedParameters: false },
+    compilerOptions: {
+      rootDir: resolve("."),
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+      isolatedDeclarations: false,
+    },
     include: ["**/*.ts"],
   };
   writeFileSync(`${folder}/tsconfig.json`, JSON.stringify(tsconfig));

@@ -7,7 +7,7 @@ const group = "bench";
 
 /** Sluice with its defaults: every publish is a call of its own, and so is every handler. */
 export async function openSluice(broker: Broker, address: string, name: string, keyed: boolean): Promise<Contender> {
-  const orders = topic<string, Order>(name, {
+  const orders = topic<Order>(name, {
     groups: [group],
     ...(keyed ? { key: (order: Order) => order.customerId } : {}),
   });

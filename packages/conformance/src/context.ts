@@ -88,7 +88,7 @@ export class CaseContext {
 
   /** A fresh topic of the kit's own messages; keyed, and ordered only when asked. */
   topic(options: TopicOptions<Item, Item> = {}): ItemTopic {
-    return topic<string, Item>(this.name(), { shards: 4, ordering: "none", key: (item) => item.key, ...options });
+    return topic<Item>(this.name(), { shards: 4, ordering: "none", key: (item) => item.key, ...options });
   }
 
   /** Opens a bus that is closed at the end of the case. */

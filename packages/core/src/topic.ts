@@ -52,7 +52,7 @@ export type OutputOf<T extends AnyTopic> = NonNullable<T["types"]>["output"];
  * @param name letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 128 characters
  * @throws SluiceError `CONFIG` for an illegal name or option
  */
-export function topic<const Name extends string, Input = unknown, Output = Input>(
+export function topic<Input = unknown, Output = Input, const Name extends string = string>(
   name: Name,
   options: TopicOptions<Input, Output> = {},
 ): Topic<Input, Output, Name> {

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { gate } from "./support/bench.ts";
 import { faultyBench } from "./support/faulty-bench.ts";
 
-const plain = topic<"plain", number>("plain", { groups: ["work"] });
+const plain = topic<number>("plain", { groups: ["work"] });
 const options = { group: "work", batch: { size: 8, wait: 50 }, retry: { attempts: 2, firstDelay: 1 } } as const;
 
 test("a batch that throws is split until the message that fails stands alone", async () => {

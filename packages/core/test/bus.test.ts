@@ -4,7 +4,7 @@ import { gate } from "./support/bench.ts";
 import { faultyBench } from "./support/faulty-bench.ts";
 
 const plain = topic("plain", { groups: ["work", "audit"] });
-const other = topic<"other", number>("other", { groups: ["work"] });
+const other = topic<number>("other", { groups: ["work"] });
 
 test("dead letters: counted, listed by pages, put back by filter and number, deleted; each group on its own", async () => {
   const { bus, clock, broker } = await faultyBench();

@@ -12,7 +12,7 @@ import {
 import { expect, test } from "vitest";
 import { faultyBench } from "./support/faulty-bench.ts";
 
-const plain = topic<"plain", string>("plain", { groups: ["work"] });
+const plain = topic<string>("plain", { groups: ["work"] });
 
 /** Memory with waiting places: what is not due yet waits in a topic of its own, and somebody must move it on. */
 function waitingPlaces<D extends Driver>(driver: D): D {

@@ -29,7 +29,7 @@ export async function consumerWorker(parts: WorkerParts): Promise<void> {
     ledger.write("note", { detail: `${message} ${JSON.stringify(fields)}` });
   const logger = { debug: () => {}, info: () => {}, warn: note, error: note };
   const bus = await connect(harness.driver(), { clientName: parts.clientName ?? ledger.process, logger });
-  const declared = topic<string, Item>(plan.topic, {
+  const declared = topic<Item>(plan.topic, {
     shards: plan.shards,
     ordering: plan.ordered ? "key" : "none",
     key: (item) => item.key,

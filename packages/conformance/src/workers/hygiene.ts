@@ -8,7 +8,7 @@ export async function hygieneWorker({ harness, ledger, options }: WorkerParts): 
   await pause(20);
   const before = process.getActiveResourcesInfo();
   const bus = await connect(harness.driver(), { clientName: ledger.process });
-  const declared = topic<string, { readonly n: number }>(String(options["topic"]), { shards: 1, groups: ["g"] });
+  const declared = topic<{ readonly n: number }>(String(options["topic"]), { shards: 1, groups: ["g"] });
   await use(step, bus, declared);
   await bus.close();
   // Sockets and timers leave the list a few turns after they were ended.

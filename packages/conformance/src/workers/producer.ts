@@ -23,7 +23,7 @@ export async function producerWorker({ harness, ledger, run, options, clientName
   const plan = options as unknown as ProducerPlan;
   const bus = await connect(harness.driver(), { clientName: clientName ?? ledger.process });
   dead?.addEventListener("abort", () => void bus.close(), { once: true });
-  const declared = topic<string, Item>(plan.topic, {
+  const declared = topic<Item>(plan.topic, {
     shards: plan.shards,
     ordering: plan.ordered ? "key" : "none",
     key: (item) => item.key,
