@@ -133,7 +133,7 @@ export const provisioning: readonly Case[] = [
         base.padEnd(Math.min(120, context.facts.limits.nameBytes - 10), "y"),
       ];
       const topics = names.map((name) =>
-        declareTopic<string, Item>(name, { shards: 1, key: (item) => item.key, ordering: "none" }),
+        declareTopic<Item>(name, { shards: 1, key: (item) => item.key, ordering: "none" }),
       );
       const opened = await Promise.allSettled(topics.map((topic) => subscribe(context, bus, topic, { group: "g" })));
       const usable = topics.filter((_, index) => opened[index]?.status === "fulfilled");

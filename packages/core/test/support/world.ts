@@ -48,8 +48,8 @@ export type Step =
   | { readonly kind: "faults"; readonly faults: Faults }
   | { readonly kind: "kill" | "revoke" | "cut" | "pause" | "resume" | "join" | "leave" };
 
-const plain: Topic<Payload, Payload, "plain"> = topic<Payload>("plain", { groups: ["work", "audit"] });
-const keyed: Topic<Payload, Payload, "keyed"> = topic<Payload>("keyed", {
+const plain: Topic<Payload, Payload> = topic<Payload>("plain", { groups: ["work", "audit"] });
+const keyed: Topic<Payload, Payload> = topic<Payload>("keyed", {
   key: (payload: Payload) => payload.key,
   shards: 2,
   groups: ["work"],
