@@ -153,7 +153,10 @@ export class DeadLetterReceiver implements Receiver {
     const { channel, runtime, queue } = this.#parts;
     if (!channel.alive || this.#written === 0) return;
     this.#written = 0;
+    const there = await this.#depth();
     await attempt(applied(channel.native, queue), { runtime, doing: "cannot flush", ...(signal ? { signal } : {}) });
+    // n.b. the barrier may have fetched a message and given it back: whoever counts next must find it.
+    await this.#untilThere(there, signal);
   }
 
   /** One acknowledgement for a prefix of everything unsettled, parked ones included. */
@@ -195,10 +198,10 @@ export class DeadLetterReceiver implements Receiver {
     }
   }
 
-  async #untilThere(count: number, signal: AbortSignal): Promise<void> {
+  async #untilThere(count: number, signal: AbortSignal | undefined): Promise<void> {
     const { runtime, channel } = this.#parts;
     // Others may take some meanwhile: then there is nothing to wait for.
-    for (let look = 0; look < 100 && channel.alive && !signal.aborted; look++) {
+    for (let look = 0; look < 100 && channel.alive && !signal?.aborted; look++) {
       if ((await this.#depth()) >= count) return;
       await sleep(runtime, 5, signal);
     }
