@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 
-const skipped = new Set(["node_modules", "dist", "coverage", ".git", ".cache", ".brokers", ".snippets"]);
+const skipped = new Set(["node_modules", "dist", "coverage", ".git", ".cache", ".brokers", ".snippets", "temp"]);
 
 /** Every file of the repository that is not made by a tool, relative to its root. */
 export function repositoryFiles(folder = "."): readonly string[] {
