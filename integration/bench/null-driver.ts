@@ -16,6 +16,7 @@ import {
  */
 
 const capabilities = {
+  delivery: "at-least-once",
   group: "native",
   broadcast: "native",
   ordered: "native",
@@ -26,6 +27,8 @@ const capabilities = {
   release: { order: "kept", counted: false },
   deliveries: "exact",
   commit: "absent",
+  transactions: "absent",
+  seek: "absent",
   browse: "absent",
   earliest: "native",
   backlog: "exact",

@@ -3,7 +3,6 @@ import { ConnectionKeeper } from "./connection-keeper.ts";
 import type { BusParts } from "./consume/open.ts";
 import { makeForwarder } from "./consume/forwarder.ts";
 import type { Subscription } from "./consume/subscription.ts";
-import type { Context } from "./context.ts";
 import { withCause } from "./correlation.ts";
 import { Declarations } from "./declarations.ts";
 import { fromDriver } from "./driver-failure.ts";
@@ -126,7 +125,8 @@ export class BusCore {
           onSettled: (result) => then(result.outcome === "stored" ? undefined : result.error),
         });
       },
-      publish: (topic, payload, options, cause) => this.publish(topic, payload, withCause(options, cause), cause),
+      publish: (topic, payload, options, cause, join) =>
+        this.producer(topic).publish(payload, withCause(options, cause) ?? {}, cause, join),
       settled: (work, group, fate, reason) => {
         if (!this.spies.active) return;
         this.spies.notify({ topic: work.topic.name, group, id: work.id, fate, reason });
@@ -160,8 +160,8 @@ export class BusCore {
     return producer;
   }
 
-  publish(topic: AnyTopic, payload: unknown, options: PublishOptions = {}, cause?: Context): Promise<Receipt> {
-    return this.producer(topic).publish(payload, options, cause);
+  publish(topic: AnyTopic, payload: unknown, options: PublishOptions = {}): Promise<Receipt> {
+    return this.producer(topic).publish(payload, options);
   }
 
   /** Declares and provisions a topic before its first message. `undefined`: nothing to wait for. */

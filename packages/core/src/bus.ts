@@ -7,14 +7,16 @@ import type { Run } from "./consume/runner.ts";
 import type { DrainOptions, Event, Subscription } from "./consume/subscription.ts";
 import type { Context, Handler } from "./context.ts";
 import { DeadLetters } from "./dead-letters.ts";
-import type { Capabilities, Driver, Limits, Resource } from "./driver/index.ts";
+import type { Capabilities, Driver, Finding, Limits } from "./driver/index.ts";
 import { milliseconds } from "./duration.ts";
 import { SluiceError } from "./errors.ts";
 import { type Health, livezResponse, readyzResponse } from "./health.ts";
 import type { ConnectOptions, RunOptions } from "./options.ts";
-import type { PublishOptions, Receipt } from "./publish/options.ts";
+import { compare, type Plan, planOf } from "./plan.ts";
+import type { PublishArguments, PublishOptions, Receipt } from "./publish/options.ts";
 import type { Producer } from "./publish/producer.ts";
 import { untilSignal } from "./run.ts";
+import { seek, type SeekOptions } from "./seek.ts";
 import type { Settled, SettledMatch } from "./spies.ts";
 import { type AnyTopic, checkName, type OutputOf, type Topic } from "./topic.ts";
 
@@ -58,7 +60,11 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
   /**
    * Publishes one message; resolves on the broker's confirmation. Errors: see {@link Producer.send}.
    */
-  publish<Input, Output>(topic: Topic<Input, Output>, payload: Input, options?: PublishOptions<C>): Promise<Receipt> {
+  publish<Input, Output>(
+    topic: Topic<Input, Output>,
+    payload: Input,
+    ...[options]: PublishArguments<C>
+  ): Promise<Receipt> {
     return this.#core.publish(topic, payload, options as PublishOptions | undefined);
   }
 
@@ -75,24 +81,24 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
    */
   subscribe<Input, Output>(
     topic: Topic<Input, Output>,
-    options: SubscribeOptions,
+    options: SubscribeOptions<C>,
     handler: Handler<Output, C, NativeMessage>,
   ): Promise<Subscription>;
   subscribe<const Topics extends readonly AnyTopic[]>(
     topics: Topics,
-    options: SubscribeOptions,
+    options: SubscribeOptions<C>,
     handler: Handler<EventOf<Topics>, C, NativeMessage>,
   ): Promise<Subscription>;
   async subscribe(
     topics: unknown,
-    options: SubscribeOptions,
+    options: SubscribeOptions<C>,
     handler: (payload: never, context: Context<C, NativeMessage>) => unknown,
   ): Promise<Subscription> {
     const many = Array.isArray(topics);
     const list = (many ? topics : [topics]) as readonly AnyTopic[];
     const call = handler as unknown as Run;
     const run: Run = many ? (payload, context) => call({ topic: context.message.topic, payload }, context) : call;
-    return this.#open(list, options, run);
+    return this.#open(list, options as SubscribeOptions, run);
   }
 
   /**
@@ -101,9 +107,14 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
    */
   async subscribeBatch<Input, Output>(
     topic: Topic<Input, Output>,
-    options: BatchOptions,
+    options: BatchOptions<C>,
     handler: BatchHandler<Output>,
   ): Promise<Subscription> {
+    // The conditional options only forbid or demand; what is left is a subset of all options.
+    return this.#openBatch(topic, options as BatchOptions, handler);
+  }
+
+  async #openBatch<Output>(topic: AnyTopic, options: BatchOptions, handler: BatchHandler<Output>): Promise<Subscription> {
     const { size = 100, wait = "50ms" } = options.batch ?? {};
     const batcher = new Batcher<Output>(
       { runtime: this.#core.runtime, size, waitMs: milliseconds(wait, "batch.wait") },
@@ -116,9 +127,12 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
   }
 
   /** Pulls deliveries instead: `for await (const delivery of consumer)`. Resolves when it is live. */
-  async consumer<Input, Output>(topic: Topic<Input, Output>, options: ConsumerOptions): Promise<Consumer<Output>> {
+  async consumer<Input, Output>(
+    topic: Topic<Input, Output>,
+    options: ConsumerOptions<C>,
+  ): Promise<Consumer<Output>> {
     const consumer = new Consumer<Output>();
-    const { signal, ...pull } = { timeout: 0, ...options };
+    const { signal, ...pull } = { timeout: 0, ...(options as ConsumerOptions) };
     consumer.attach(await this.#open([topic], pull, consumer.handle as Run));
     // The consumer's own drain: what nobody read goes back at once.
     signal?.addEventListener("abort", () => void consumer.drain(), { once: true });
@@ -158,10 +172,29 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
     return this.#core.spies.wait(topic.name, match);
   }
 
-  /** What must exist on the broker for everything that this bus declared so far (or for these topics). Needs no broker. */
-  plan(topics: readonly AnyTopic[] = []): readonly Resource[] {
+  /**
+   * Moves a whole group of a topic: what it handles next. The group's own entry (retries, redriven messages) stays as it is.
+   *
+   * @throws SluiceError `UNSUPPORTED` where the broker keeps nothing to go back to; `BUSY` while the group has members, where they
+   * cannot be moved; `NOT_FOUND`
+   */
+  async seek(topic: AnyTopic, options: SeekOptions): Promise<void> {
+    this.#checkOpen();
+    return seek(this.#core, topic, options);
+  }
+
+  /** What must exist on the broker for everything that this bus declared so far, and for these topics. Needs no broker. */
+  plan(topics: readonly AnyTopic[] = []): Plan {
     for (const topic of topics) this.#core.declarations.addTopic(topic);
-    return this.#core.driver.topology(this.#core.declarations.snapshot());
+    return planOf(this.#core.driver, this.#core.declarations.snapshot());
+  }
+
+  /** Compares the plan with the broker, and changes nothing: a finding per resource. */
+  async compare(topics: readonly AnyTopic[] = [], signal?: AbortSignal): Promise<readonly Finding[]> {
+    this.#checkOpen();
+    const { resources } = this.plan(topics);
+    const connection = await this.#core.keeper.connection(signal);
+    return compare(connection, resources, signal);
   }
 
   health(): Health {

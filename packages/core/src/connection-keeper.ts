@@ -15,6 +15,7 @@ import {
   sleep,
 } from "./driver/index.ts";
 import { isSluiceError, SluiceError } from "./errors.ts";
+import { ResourceOwners } from "./resource-owners.ts";
 
 export interface ConnectionKeeperOptions {
   readonly driver: Driver;
@@ -46,10 +47,12 @@ export class ConnectionKeeper {
   /** Resources known to be there, on this connection. */
   #provisioned = new Set<string>();
   #provisioning: Promise<void> = Promise.resolve();
+  readonly #owners: ResourceOwners;
 
   constructor(options: ConnectionKeeperOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.runtime, 100, 30_000);
+    this.#owners = new ResourceOwners(options.driver);
   }
 
   /** The open connection; `undefined` while there is none. */
@@ -172,16 +175,19 @@ export class ConnectionKeeper {
 
   async #provision(connection: Connection, topics: readonly string[] | undefined): Promise<void> {
     const { driver, provision: mode, declarations } = this.#options;
-    if (mode === "assume" || connection !== this.#connection) return;
+    if (connection !== this.#connection) return;
     const missing = new Map<string, Resource>();
-    for (const resource of driver.topology(declarations.snapshot(topics))) {
+    const declaration = declarations.snapshot(topics);
+    for (const resource of driver.topology(declaration)) {
       const name = `${resource.kind} ${resource.name} ${JSON.stringify(resource.settings)}`;
       if (!this.#provisioned.has(name)) missing.set(name, resource);
     }
     if (missing.size === 0) return;
+    this.#owners.claim(declaration);
     const known = this.#provisioned;
-    const findings = await connection.provision([...missing.values()], mode, this.#closing.signal);
-    this.#judge(findings, mode);
+    if (mode !== "assume") {
+      this.#judge(await connection.provision([...missing.values()], mode, this.#closing.signal), mode);
+    }
     for (const name of missing.keys()) known.add(name);
   }
 

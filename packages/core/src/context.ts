@@ -2,7 +2,7 @@ import type { Duration } from "./duration.ts";
 import type { Logger } from "./logger.ts";
 import type { Message } from "./message.ts";
 import type { DeadLetterOutcome, DeferOutcome, DropOutcome, Outcome, RetryOutcome } from "./outcome.ts";
-import type { PublishOptions, Receipt } from "./publish/options.ts";
+import type { PublishArguments, Receipt } from "./publish/options.ts";
 import type { Capabilities } from "./driver/index.ts";
 import type { Topic } from "./topic.ts";
 
@@ -19,8 +19,15 @@ export interface Context<C extends Capabilities = Capabilities, NativeMessage = 
   readonly native: NativeMessage;
   /** The bus's logger with topic, group and message id bound. */
   readonly log: Logger;
-  /** Publishes with this message's trace and correlation headers. @see Bus.publish */
-  publish<Input, Output>(topic: Topic<Input, Output>, payload: Input, options?: PublishOptions<C>): Promise<Receipt>;
+  /**
+   * Publishes with this message's trace and correlation headers. In a transactional subscription it joins the message's
+   * transaction, and resolves then. @see Bus.publish
+   */
+  publish<Input, Output>(
+    topic: Topic<Input, Output>,
+    payload: Input,
+    ...options: PublishArguments<C>
+  ): Promise<Receipt>;
   /** Try again: counts an attempt; without a delay the policy says when. Must be returned. */
   retry(options?: { readonly delay?: Duration; readonly reason?: string }): RetryOutcome;
   /** Come back later without counting an attempt: a precondition is missing. Must be returned. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Declaration, DeclaredGroup, DeclaredTopic } from "./driver/index.ts";
 import { SluiceError } from "./errors.ts";
 import type { AnyTopic } from "./topic.ts";
@@ -39,6 +40,11 @@ export class Declarations {
       return this.addGroup(topic, group);
     }
     const known = entry.groups.get(group.name);
+    const filter = group.filter ?? known?.filter;
+    if (known?.filter && group.filter && !isDeepStrictEqual(known.filter, group.filter)) {
+      const text = `sluice: group "${group.name}" of topic "${topic.name}" is subscribed with two filters; give them different groups`;
+      throw new SluiceError("CONFIG", text);
+    }
     entry.delays ||= group.retry;
     entry.groups.set(group.name, {
       name: group.name,
@@ -46,6 +52,7 @@ export class Declarations {
       start: known?.start === "earliest" ? "earliest" : group.start,
       retry: group.retry || known?.retry === true,
       deadLetter: group.deadLetter || known?.deadLetter === true,
+      ...(filter && { filter }),
     });
   }
 

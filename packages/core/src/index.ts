@@ -26,10 +26,12 @@ export type {
   Driver,
   DriverEvent,
   Filter,
+  Finding,
   Key,
   Limits,
   ProvisionMode,
   Resource,
+  Role,
   Runtime,
   Start,
   Support,
@@ -61,13 +63,19 @@ export type { DeadLetterOutcome, DeferOutcome, DropOutcome, Outcome, RetryOutcom
 export type {
   BatchEntry,
   BatchResult,
+  DeliveryOption,
+  PublishArguments,
   PublishOptions,
   Receipt,
+  SendBatchArguments,
   SendBatchOptions,
   Unsupported,
 } from "./publish/options.ts";
+export { plan } from "./plan.ts";
+export type { Permission, Plan } from "./plan.ts";
 export { Producer } from "./publish/producer.ts";
 export type { SendQueueHealth } from "./publish/send-queue-options.ts";
+export type { SeekOptions } from "./seek.ts";
 export type { SchemaIssue, SchemaResult, StandardSchema } from "./schema.ts";
 export type { Settled, SettledMatch } from "./spies.ts";
 export { topic } from "./topic.ts";

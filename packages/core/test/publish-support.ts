@@ -12,6 +12,7 @@ import type { SendQueueEvent } from "../src/publish/send-queue-options.ts";
 import { SendQueue } from "../src/publish/send-queue.ts";
 
 export const capabilities: Capabilities = {
+  delivery: "at-least-once",
   group: "native",
   broadcast: "native",
   ordered: "native",
@@ -22,6 +23,8 @@ export const capabilities: Capabilities = {
   release: { order: "kept", counted: false },
   deliveries: "exact",
   commit: "record",
+  transactions: "absent",
+  seek: "absent",
   browse: "native",
   earliest: "native",
   backlog: "exact",

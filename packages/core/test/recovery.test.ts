@@ -369,7 +369,7 @@ test("a group keeps its start when somebody publishes or looks at its dead lette
   );
   await clock.run(bus.publish(plain, 1));
   bus.deadLetters(plain, { group: "work" });
-  const group = bus.plan([plain]).find(({ kind }) => kind === "group");
+  const group = bus.plan([plain]).resources.find(({ kind }) => kind === "group");
   expect(group?.settings["start"]).toBe("earliest");
   await clock.run(bus.close());
 });

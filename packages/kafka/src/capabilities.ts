@@ -3,6 +3,7 @@ import { longestDelayMs } from "./delays.ts";
 
 /** What every supported broker (3.9 and later) keeps. */
 export const capabilities = {
+  delivery: "at-least-once",
   group: "native",
   broadcast: "native",
   ordered: "native",
@@ -13,6 +14,8 @@ export const capabilities = {
   release: "absent",
   deliveries: "window",
   commit: "absent",
+  transactions: "absent",
+  seek: "absent",
   browse: "emulated",
   earliest: "native",
   backlog: "exact",

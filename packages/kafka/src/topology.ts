@@ -15,7 +15,7 @@ const deadLetterRetentionMs = 30 * dayMs;
  */
 export function topologyOf(declaration: Declaration, namespace: string): readonly Resource[] {
   const resources = new Map<string, Resource>();
-  const add = (name: string, settings: Resource["settings"]): void => {
+  const add = (name: string, settings: Resource["settings"], shared = false): void => {
     if (name.length > maxTopicName) {
       throw new DriverError(
         "CONFIG",
@@ -28,7 +28,7 @@ export function topologyOf(declaration: Declaration, namespace: string): readonl
         `kafka: two things of this declaration would share the topic "${name}"; rename a topic or a group`,
       );
     }
-    resources.set(name, { kind: "topic", name, settings });
+    resources.set(name, { kind: "topic", name, settings, ...(shared ? { shared } : {}) });
   };
   const groups: Resource[] = [];
   for (const topic of declaration.topics) {
@@ -45,11 +45,8 @@ export function topologyOf(declaration: Declaration, namespace: string): readonl
   }
   if (declaration.topics.some(({ delays }) => delays)) {
     for (const { name, ms } of tiers) {
-      add(delayTopic(namespace, name), {
-        partitions: 1,
-        "retention.ms": ms + waitingSlackMs,
-        "cleanup.policy": "delete",
-      });
+      const settings = { partitions: 1, "retention.ms": ms + waitingSlackMs, "cleanup.policy": "delete" };
+      add(delayTopic(namespace, name), settings, true);
     }
   }
   return [...resources.values(), ...groups];

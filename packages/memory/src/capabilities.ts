@@ -1,5 +1,6 @@
 /** What the embedded broker keeps. Nothing is emulated: it is the reference for every other driver. */
 export const capabilities = {
+  delivery: "at-least-once",
   group: "native",
   broadcast: "native",
   ordered: "native",
@@ -11,6 +12,8 @@ export const capabilities = {
   release: { order: "kept", counted: false },
   deliveries: "exact",
   commit: "record",
+  transactions: "native",
+  seek: "absent",
   browse: "native",
   // Out of a bounded history per topic: see `historyRecords` and `historyBytes` of MemoryBroker.
   earliest: "native",

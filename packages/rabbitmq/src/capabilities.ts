@@ -4,6 +4,7 @@ import type { Settings } from "./options.ts";
 
 /** The floor: what every RabbitMQ from 3.10 to 4.3 keeps with quorum queues. */
 export const capabilities = {
+  delivery: "at-least-once",
   group: "native",
   broadcast: "native",
   ordered: "emulated",
@@ -14,6 +15,8 @@ export const capabilities = {
   release: { order: "lost", counted: true },
   deliveries: "window",
   commit: "absent",
+  transactions: "absent",
+  seek: "absent",
   browse: "emulated",
   earliest: "absent",
   backlog: "approximate",
@@ -55,7 +58,7 @@ export function limits(settings: Settings, frameMax: number): Limits {
     headersBytes: Math.min(headerBudget, Math.floor(frameMax / 2)),
     keyBytes: 2_048,
     // Queue names end at 255 bytes: topic, group or broadcast, instance, and the words between them.
-    nameBytes: 100 - Math.ceil(settings.namespace.length / 2),
+    nameBytes: 100 - Math.ceil(Buffer.byteLength(settings.prefix) / 2),
     delayMs: ladderMs,
     delayStepMs: ladderStepMs,
     batch: { items: 256, bytes: settings.maxMessageBytes, perKey: 1, scope: "connection" },

@@ -1,4 +1,5 @@
-import type { Delivery, Receiver } from "../driver/index.ts";
+import { type Delivery, DriverError, type Receiver } from "../driver/index.ts";
+import { fromDriver } from "../driver-failure.ts";
 import { SluiceError } from "../errors.ts";
 import type { SettledFate } from "../events.ts";
 import { Queue } from "../queue.ts";
@@ -47,7 +48,7 @@ export class Engine {
     this.#options = options;
     const { ordered, window } = options.settings;
     this.held = new Held(ordered ? new ShardHolds(window) : undefined);
-    this.settler = new Settler(options.settleBatch);
+    this.settler = new Settler(options.settleBatch, options.settings.transactional);
     this.#runner = new Runner({
       ...options,
       ended: (work, result) => this.#ended(work, result),
@@ -231,8 +232,19 @@ export class Engine {
   #accept(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void {
     work.state = "leaving";
     this.#busy.leaving.add(work);
-    this.settler.accept(work, (result) => this.#gone(work, result === "lost" ? "lost" : fate, reason, error));
-    this.#next(work);
+    this.settler.accept(work, (result) => {
+      if (result instanceof DriverError) return this.#refused(work, fate, result);
+      this.#gone(work, result === "lost" ? "lost" : fate, reason, error);
+    });
+    // n.b. A commit may be refused, and the handler runs again: until then nothing of the lane may overtake it.
+    if (!this.#options.settings.transactional) this.#next(work);
+  }
+
+  /** Nothing of its transaction happened: for the message that is a failed attempt. */
+  #refused(work: Work, fate: SettledFate, error: DriverError): void {
+    if (fate === "done") this.counters.done--;
+    if (work.lost) return this.#gone(work, "lost", undefined, error);
+    this.#fates.decide(work, { ok: false, error: fromDriver(error) }, false);
   }
 
   /** The broker has the settlement, or the message is lost. */
@@ -326,10 +338,11 @@ export class Engine {
   }
 
   #giveBackOne(work: Work): void {
-    const release = this.#returning === true && !this.#staysHere;
+    const { transactional } = this.#options.settings;
+    const release = this.#returning === true && (transactional || !this.#staysHere);
     work.cancelWait?.();
     work.next = undefined;
-    if (release && mustMoveOn(work, this.#options.capabilities)) {
+    if (release && !this.#staysHere && mustMoveOn(work, this.#options.capabilities)) {
       work.state = "leaving";
       this.#busy.leaving.add(work);
       return this.#fates.moveOn(work);

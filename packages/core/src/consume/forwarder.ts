@@ -18,6 +18,7 @@ const away = new Set<ErrorCode>(["UNAVAILABLE", "TIMEOUT", "CLOSED"]);
 const againMs = 60_000;
 
 const settings: Settings = {
+  transactional: false,
   name: "forwarder",
   broadcast: true, // what fails stays here: there is no entry to move it to
   ordered: false,

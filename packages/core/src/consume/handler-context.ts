@@ -1,5 +1,5 @@
 import type { Context } from "../context.ts";
-import { type Delivery, type Headers, emptyHeaders, wire } from "../driver/index.ts";
+import { type Delivery, type Headers, type SendItem, emptyHeaders, wire } from "../driver/index.ts";
 import type { Duration } from "../duration.ts";
 import { SluiceError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -23,7 +23,15 @@ export interface ContextHost {
   readonly logger: Logger;
   wallMs(): number;
   monotonicMs(): number;
-  publish(topic: AnyTopic, payload: unknown, options: PublishOptions | undefined, cause: Context): Promise<Receipt>;
+  /** `join`: takes the item into a transaction instead of sending it. */
+  publish(
+    topic: AnyTopic,
+    payload: unknown,
+    options: PublishOptions | undefined,
+    cause: Context,
+    join?: (item: SendItem) => void,
+  ): Promise<Receipt>;
+  readonly transactional: boolean;
 }
 
 /** The one context of a delivered message in this process: middleware adds to it, every run sees it. */
@@ -34,6 +42,7 @@ export class HandlerContext implements Context {
   #controller: AbortController | undefined;
   #aborted: SluiceError | undefined;
   #log: Logger | undefined;
+  #runs = 0;
   /** Outcomes made by the current run. */
   made: Outcome | undefined = undefined;
 
@@ -78,7 +87,15 @@ export class HandlerContext implements Context {
   }
 
   publish<Input, Output>(target: Topic<Input, Output>, payload: Input, options?: PublishOptions): Promise<Receipt> {
-    return this.#host.publish(target, payload, options, this);
+    if (!this.#host.transactional) return this.#host.publish(target, payload, options, this);
+    const run = this.#runs;
+    return this.#host.publish(target, payload, options, this, (item) => {
+      if (run === this.#runs && (this.#work.state === "running" || this.#work.state === "unwrapping")) {
+        return this.#work.publish(item);
+      }
+      const text = `sluice: message ${item.record.id} to "${target.name}" cannot join a transaction that has ended; await the publish in the handler`;
+      throw new SluiceError("CLOSED", text, { outcome: "not-stored" });
+    });
   }
 
   retry(options?: { readonly delay?: Duration; readonly reason?: string }): RetryOutcome {
@@ -109,6 +126,8 @@ export class HandlerContext implements Context {
 
   /** A new run begins. */
   begin(): void {
+    this.#runs++;
+    this.#work.forgetPublished();
     this.#message = undefined;
     this.made = undefined;
     if (this.#controller?.signal.aborted) this.#controller = undefined;

@@ -1,5 +1,6 @@
 import { Backoff } from "../backoff.ts";
-import { type Destination, type Headers, type Runtime, type SendItem, wire } from "../driver/index.ts";
+import { type Destination, DriverError, type Headers, type Runtime, type SendItem, wire } from "../driver/index.ts";
+import { fromDriver } from "../driver-failure.ts";
 import { withoutDetails } from "../dead-letter-headers.ts";
 import type { ErrorCode, SluiceError } from "../errors.ts";
 import { count, type Work } from "./work.ts";
@@ -15,6 +16,8 @@ export interface MoverOptions {
   readonly send: SendCopy;
   /** The broker can store the copy and accept the original in one step. */
   readonly atomic: boolean;
+  /** Everything is committed: a step of which nobody knows what came of it is over, and the message comes again. */
+  readonly transactional: boolean;
   /** A copy could not be stored: the message is held and tried again. Called at the first failure, and after success. */
   blocked(on: boolean, error: SluiceError | undefined): void;
 }
@@ -56,8 +59,8 @@ export class Mover {
     const attempt = () => {
       this.#store(work, item, atomic, (state, error) => {
         if (state !== "failed" || ended) return finish(state === "failed" ? "lost" : state);
-        // One step that failed does not say why: in two steps the sender does.
-        atomic = false;
+        // One step that failed may not say why: in two steps the sender does.
+        atomic = this.#options.transactional;
         if (tooMuch.has(error?.code)) item = { ...item, record: { ...item.record, headers: withoutDetails(headers) } };
         if (!blocked) this.#options.blocked(true, error);
         blocked = true;
@@ -99,7 +102,11 @@ export class Mover {
       return this.#options.send(item, (error) => then(error ? "failed" : "stored", error));
     }
     receiver.commit([{ accept: [work.delivery], send: [item] }]).then(
-      ([result]) => then(result === "durable" ? "accepted" : result === "lost" ? "lost" : "failed"),
+      ([result]) => {
+        if (result === "durable") then("accepted");
+        else if (result === "lost" || (result === "unknown" && this.#options.transactional)) then("lost");
+        else then("failed", result instanceof DriverError ? fromDriver(result) : undefined);
+      },
       () => then("failed"),
     );
   }

@@ -10,10 +10,10 @@ import {
   type Source,
 } from "../driver/index.ts";
 import { events, type SettledFate } from "../events.ts";
+import { SluiceError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { compose, type Middleware } from "../middleware.ts";
 import type { Outcome } from "../outcome.ts";
-import type { PublishOptions, Receipt } from "../publish/options.ts";
 import type { AnyTopic } from "../topic.ts";
 import { decode } from "./decode.ts";
 import { Engine } from "./engine.ts";
@@ -37,7 +37,7 @@ export interface BusParts {
   readonly logger: Logger;
   readonly middleware: Middleware;
   readonly sendCopy: SendCopy;
-  publish(topic: AnyTopic, payload: unknown, options: PublishOptions | undefined, cause: Context): Promise<Receipt>;
+  readonly publish: ContextHost["publish"];
   /** A final word about a message, for spies. */
   settled(work: Work, group: string, fate: SettledFate, reason: string | undefined): void;
   opened(subscription: Subscription): void;
@@ -55,6 +55,7 @@ export async function openSubscription(
   run: Run,
 ): Promise<Subscription> {
   const settings = settingsOf(bus.driver, topics, options);
+  checkCount(bus, topics);
   declare(bus, topics, settings);
   const sources = sourcesOf(bus, topics, settings);
   const middleware = {
@@ -78,12 +79,20 @@ export async function openSubscription(
   return subscription;
 }
 
+function checkCount({ driver, keeper }: BusParts, topics: readonly AnyTopic[]): void {
+  const most = keeper.current?.limits.sourcesPerReceiver ?? Number.POSITIVE_INFINITY;
+  if (topics.length > 0 && topics.length <= most) return;
+  const text = `${driver.name}: a subscription to ${topics.length} topics; give 1 to ${most} of them, or make several subscriptions`;
+  throw new SluiceError("CONFIG", text);
+}
+
 function declare({ declarations }: BusParts, topics: readonly AnyTopic[], settings: Settings): void {
   for (const topic of topics) {
     declarations.addTopic(topic);
     if (settings.broadcast) continue;
-    const { name, start, deadLetter } = settings;
-    declarations.addGroup(topic, { name, start, retry: true, deadLetter });
+    const { name, start, deadLetter, nativeFilter } = settings;
+    const filter = nativeFilter ? { filter: nativeFilter } : {};
+    declarations.addGroup(topic, { name, start, retry: true, deadLetter, ...filter });
   }
 }
 
@@ -120,7 +129,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     topics: new Map(topics.map((topic) => [topic.name, topic])),
     settleBatch: keeper.current?.limits.settleBatch ?? 256,
     delayMs: keeper.current?.limits.delayMs ?? Number.POSITIVE_INFINITY,
-    mover: moverOf(bus, capabilities, (on) => engine.block(on)),
+    mover: moverOf(bus, capabilities, settings, (on) => engine.block(on)),
     host: hostOf(bus, settings),
     decode: plan.decode,
     run: attempt.length > 0 ? wrapped(attempt, run) : run,
@@ -133,7 +142,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     engine,
     window: settings.window,
     windowBytes: settings.windowBytes,
-    canRelease: capabilities.release !== "absent",
+    canRelease: settings.transactional || capabilities.release !== "absent",
     open: (window, signal) => openReceiver(bus, sources, settings, engine, window, signal),
     state: (state, error) => {
       subscription.report(state, error);
@@ -151,7 +160,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     intake,
     limits: new TimeLimits(runtime, engine, settings.timeoutMs),
     chain: [...delivery.map(nameOf), "retry and dead letter", ...attempt.map(nameOf)],
-    canRelease: capabilities.release !== "absent",
+    canRelease: settings.transactional || capabilities.release !== "absent",
     closed: () => bus.closed(subscription),
   });
   return subscription;
@@ -161,18 +170,25 @@ function hostOf(bus: BusParts, settings: Settings): ContextHost {
   return {
     timeoutMs: settings.timeoutMs,
     group: settings.name,
+    transactional: settings.transactional,
     logger: bus.logger,
     wallMs: () => bus.runtime.wallMs(),
     monotonicMs: () => bus.runtime.monotonicMs(),
-    publish: (topic, payload, options, cause) => bus.publish(topic, payload, options, cause),
+    publish: bus.publish,
   };
 }
 
-function moverOf(bus: BusParts, capabilities: Capabilities, block: (on: boolean) => void): Mover {
+function moverOf(
+  bus: BusParts,
+  capabilities: Capabilities,
+  { transactional }: Settings,
+  block: (on: boolean) => void,
+): Mover {
   return new Mover({
     runtime: bus.runtime,
     send: bus.sendCopy,
-    atomic: capabilities.commit === "record",
+    atomic: transactional || capabilities.commit === "record",
+    transactional,
     blocked(on, error) {
       if (on) bus.logger.warn({ error }, "a copy could not be stored; the subscription waits and tries again");
       block(on);
@@ -223,6 +239,7 @@ async function openReceiver(
       ordered: settings.ordered,
       window,
       windowBytes: settings.windowBytes,
+      ...(settings.transactional ? { transactional: true } : {}),
       lost: (deliveries, reason) => engine.lose(deliveries, reason),
     });
     return {

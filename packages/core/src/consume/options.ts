@@ -1,6 +1,7 @@
-import type { Filter, Start } from "../driver/index.ts";
+import type { Capabilities, Filter, Start } from "../driver/index.ts";
 import type { Duration } from "../duration.ts";
 import type { AttemptMiddleware, DeliveryMiddleware } from "../middleware.ts";
+import type { DeliveryOption, Unsupported } from "../publish/options.ts";
 
 /** When and how often a failed message is tried again. Waits are drawn from 0 … min(maxDelay, firstDelay × factor^n): full jitter. */
 export interface RetryOptions {
@@ -36,8 +37,15 @@ interface BaseSubscribeOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Consumers that share the work; durable. */
-export interface GroupOptions extends BaseSubscribeOptions {
+interface TransactionOptions {
+  /**
+   * What the handler publishes with `context.publish` is stored together with the message's acceptance, or not at all: when it
+   * throws, or the process dies, nobody sees it. Such a publish resolves when it has joined the transaction. @default false
+   */
+  readonly transactional?: boolean;
+}
+
+interface BaseGroupOptions extends BaseSubscribeOptions {
   readonly group: string;
   readonly broadcast?: undefined;
   /** Where a group begins that does not exist yet. @default 'now' */
@@ -47,20 +55,33 @@ export interface GroupOptions extends BaseSubscribeOptions {
   readonly deadLetter?: boolean;
 }
 
-/** Every running instance gets every message sent while it is connected. Retries in place only; no dead letters. */
-export interface BroadcastOptions extends BaseSubscribeOptions {
+/** Consumers that share the work; durable. Options that the broker's capabilities lack do not compile. */
+export type GroupOptions<C extends Capabilities = Capabilities> = BaseGroupOptions &
+  DeliveryOption<C> &
+  (C["transactions"] extends "absent"
+    ? { readonly transactional?: Unsupported<"transactions over several messages"> }
+    : TransactionOptions);
+
+interface BaseBroadcastOptions extends BaseSubscribeOptions {
   /** A stable name: what this broadcast is for. */
   readonly broadcast: string;
   readonly group?: undefined;
   readonly start?: undefined;
   readonly retry?: Omit<RetryOptions, "inPlace">;
   readonly deadLetter?: undefined;
+  readonly transactional?: undefined;
 }
 
-export type SubscribeOptions = GroupOptions | BroadcastOptions;
+/** Every running instance gets every message sent while it is connected. Retries in place only; no dead letters. */
+export type BroadcastOptions<C extends Capabilities = Capabilities> = BaseBroadcastOptions & DeliveryOption<C>;
+
+/** Exactly one of group and broadcast, and only what the broker has. */
+export type SubscribeOptions<C extends Capabilities = Capabilities> =
+  | (C["group"] extends "absent" ? never : GroupOptions<C>)
+  | (C["broadcast"] extends "absent" ? never : BroadcastOptions<C>);
 
 /** Options of `subscribeBatch`. */
-export type BatchOptions = GroupOptions & {
+export type BatchOptions<C extends Capabilities = Capabilities> = GroupOptions<C> & {
   readonly batch?: {
     /** Most messages of one call. @default 100 */
     readonly size?: number;
@@ -70,4 +91,4 @@ export type BatchOptions = GroupOptions & {
 };
 
 /** Options of the pull consumer: `concurrency` is how many deliveries are handed out unsettled at once. */
-export type ConsumerOptions = GroupOptions;
+export type ConsumerOptions<C extends Capabilities = Capabilities> = GroupOptions<C>;

@@ -10,6 +10,7 @@ export interface Settings {
   /** Group, or the broadcast's name: what events and logs call it. */
   readonly name: string;
   readonly broadcast: boolean;
+  readonly transactional: boolean;
   readonly ordered: boolean;
   readonly start: Start;
   readonly concurrency: number;
@@ -44,6 +45,7 @@ export function settingsOf(
   return {
     name,
     broadcast,
+    transactional: options.transactional === true,
     ordered,
     start: options.start ?? "now",
     concurrency,
@@ -66,8 +68,14 @@ function checkCapabilities(
   const refuse = (what: string, instead: string): never => {
     throw new SluiceError("UNSUPPORTED", `${driver.name}: ${what} is not possible on this broker; ${instead}`);
   };
+  if (options.transactional && capabilities.transactions === "absent") {
+    refuse("transactional: true", "make the handler idempotent, and publish with context.publish");
+  }
   if (options.group !== undefined && capabilities.group === "absent") refuse("a group", "use broadcast");
   if (options.broadcast !== undefined && capabilities.broadcast === "absent") refuse("a broadcast", "use a group");
+  if (capabilities.delivery === "at-most-once" && options.delivery !== "at-most-once") {
+    refuse("at-least-once delivery", "state delivery: 'at-most-once' if messages may be lost");
+  }
   if (ordered && capabilities.ordered === "absent") refuse("order by key", "declare the topic with ordering: 'none'");
   if (options.filter && capabilities.filter === "absent") refuse("a header filter", "filter in the handler");
   if (options.start === "earliest" && capabilities.earliest === "absent") {

@@ -1,4 +1,5 @@
-import type { Receiver, SettleResult, Settlement } from "../driver/index.ts";
+import type { DriverError, Receiver, SettleResult, Settlement } from "../driver/index.ts";
+import { Commits } from "./commits.ts";
 import type { Work } from "./work.ts";
 
 interface Entry {
@@ -13,15 +14,19 @@ interface Entry {
  */
 export class Settler {
   readonly #limit: number;
+  readonly #commits: Commits | undefined;
   #pending: Entry[] = [];
   #busy = false;
   #idle: (() => void)[] = [];
 
-  constructor(limit: number) {
+  constructor(limit: number, transactional: boolean) {
     this.#limit = limit;
+    this.#commits = transactional ? new Commits() : undefined;
   }
 
-  accept(work: Work, answered: (result: SettleResult) => void): void {
+  /** `answered` gets an error only in a transaction: nothing happened, because of what the message's handler published. */
+  accept(work: Work, answered: (result: SettleResult | DriverError) => void): void {
+    if (this.#commits) return this.#commits.accept(work, answered);
     this.#push({ work, settlement: { delivery: work.delivery, accept: true }, answered });
   }
 
@@ -30,9 +35,9 @@ export class Settler {
   }
 
   /** Resolves when nothing is pending or under way. */
-  idle(): Promise<void> {
-    if (!this.#busy) return Promise.resolve();
-    return new Promise((resolve) => void this.#idle.push(resolve));
+  async idle(): Promise<void> {
+    await this.#commits?.idle();
+    if (this.#busy) await new Promise<void>((resolve) => void this.#idle.push(resolve));
   }
 
   #push(entry: Entry): void {

@@ -1,4 +1,4 @@
-import type { Capabilities, Delivery, Key, Receiver } from "../driver/index.ts";
+import type { Capabilities, Delivery, Key, Receiver, SendItem } from "../driver/index.ts";
 import { wire } from "../driver/index.ts";
 import type { AnyTopic } from "../topic.ts";
 import type { RunResult } from "./fate.ts";
@@ -9,6 +9,9 @@ import type { HandlerContext } from "./handler-context.ts";
  * middleware has the result; `pausing`: between two runs here; `leaving`: its fate is decided; `gone`: settled or lost.
  */
 export type WorkState = "waiting" | "running" | "unwrapping" | "pausing" | "leaving" | "gone";
+
+/** Shared by all that publish nothing; never written to. */
+const none: SendItem[] = [];
 
 export class Work {
   readonly delivery: Delivery;
@@ -28,6 +31,8 @@ export class Work {
   overdue = false;
   startedMs = 0;
   context: HandlerContext | undefined = undefined;
+  /** What the current run published into its transaction. */
+  outbox: SendItem[] = none;
   /** Ends the wait between two runs, or for its copy. */
   cancelWait: (() => void) | undefined = undefined;
   /** Set while delivery middleware is around it: takes the result of the last run here. */
@@ -41,6 +46,17 @@ export class Work {
     this.id = delivery.id ?? newId();
     this.lane = ordered && delivery.key !== null ? laneName(topic.name, delivery.key) : undefined;
     this.failures = count(delivery.headers[wire.attempts]);
+  }
+
+  /** Joins the transaction of the current run. */
+  publish(item: SendItem): void {
+    if (this.outbox === none) this.outbox = [];
+    this.outbox.push(item);
+  }
+
+  /** A new run begins with nothing published. */
+  forgetPublished(): void {
+    this.outbox = none;
   }
 
   /** Which run of the handler this is, or would be next, from 1. */

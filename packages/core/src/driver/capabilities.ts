@@ -10,6 +10,11 @@ export type DelaySupport = Support | "forwarder";
  * cases run; absent → the refusal is tested.
  */
 export interface Capabilities {
+  /**
+   * `at-most-once`: nothing is kept for who is not connected, nothing comes again. Publish and subscribe then require the option
+   * `delivery: 'at-most-once'`, so that nobody chooses it unawares.
+   */
+  readonly delivery: "at-least-once" | "at-most-once";
   /** Durable groups that share the work of a topic. */
   readonly group: Support;
   /** Subscriptions without a group: every running instance gets every message. */
@@ -30,6 +35,10 @@ export interface Capabilities {
   readonly deliveries: "exact" | "window" | "absent";
   /** Sends and accepts in one step: of any records, of a shard's prefix, or not at all. */
   readonly commit: "record" | "prefix" | "absent";
+  /** `transactional: true` on a subscription: what a handler publishes and its message's acceptance happen together or not at all. */
+  readonly transactions: Support;
+  /** Moves a whole group to another position: `bus.seek`. */
+  readonly seek: Support;
   /** Reading waiting records without taking them (listing dead letters). */
   readonly browse: Support;
   /** Groups that begin with what was sent before they existed. */

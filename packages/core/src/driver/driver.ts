@@ -1,6 +1,17 @@
 import type { Capabilities, Limits } from "./capabilities.ts";
 import type { DriverError } from "./driver-error.ts";
-import type { Delivery, SendItem, SendResult, SettleResult, Settlement, Source, Unit } from "./record.ts";
+import type {
+  CommitResult,
+  Delivery,
+  GroupSource,
+  Position,
+  SendItem,
+  SendResult,
+  SettleResult,
+  Settlement,
+  Source,
+  Unit,
+} from "./record.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Declaration, Finding, ProvisionMode, Resource } from "./topology.ts";
 
@@ -83,6 +94,11 @@ export interface Connection {
     max: number,
     signal: AbortSignal,
   ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }>;
+  /**
+   * Moves the whole group, for every member; its own entry stays as it is. Rejects with BUSY while the group has members, where
+   * the broker cannot move it under them. Present where `capabilities.seek` is not absent.
+   */
+  seek?(source: GroupSource, to: Position, signal: AbortSignal): Promise<void>;
   /** Resolves when the broker answered a round trip. */
   ping(signal: AbortSignal): Promise<void>;
   close(signal: AbortSignal): Promise<void>;
@@ -108,6 +124,11 @@ export interface ReceiverOptions {
   readonly window: number;
   /** Bound on body bytes of the same, soft by one native batch. */
   readonly windowBytes: number;
+  /**
+   * Acceptances come through `commit` only, never through `settle`. Releases still come through `settle`, also where
+   * `capabilities.release` is `absent`: core says that it will not finish a record, so that units which wait behind it end.
+   */
+  readonly transactional?: true;
   /**
    * Called synchronously when these stop being ours, before a new holder starts where the protocol allows. They are never
    * settled by us; core aborts their handlers. Not called for `stop` and `close`.
@@ -138,8 +159,12 @@ export interface Receiver {
   extend?(deliveries: readonly Delivery[], ms: number): Promise<readonly Delivery[]>;
   /** Stops (or starts again) the intake of these shards while others flow; forgotten when a shard is lost. */
   hold?(shards: readonly string[], on: boolean): void;
-  /** All or nothing per unit. Absent: core sends, waits for the confirmation, then accepts. */
-  commit?(units: readonly Unit[]): Promise<readonly ("durable" | "lost" | "unknown")[]>;
+  /**
+   * All or nothing per unit, one answer per unit, in order; never rejects. Absent: core sends, waits for the confirmation, then
+   * accepts. Calls overlap. Where `capabilities.commit` is `prefix`, a unit waits in the driver until everything older of its
+   * shard is committed; when that can no longer be (released, closed), it answers `lost`.
+   */
+  commit?(units: readonly Unit[]): Promise<readonly CommitResult[]>;
   /** No more intake; records that core never saw go back now. `settle`, `extend` and `flush` still work. */
   stop(signal: AbortSignal): Promise<void>;
   /** Flushes, gives back the rest, leaves the group. Ordered: the next holder starts only after this one's last settlement. */

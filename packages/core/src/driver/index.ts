@@ -16,6 +16,7 @@ export { emptyHeaders } from "./record.ts";
 export type {
   BroadcastSource,
   Bytes,
+  CommitResult,
   DeadLetterSource,
   Delivery,
   Destination,
@@ -24,6 +25,7 @@ export type {
   Headers,
   Key,
   OutgoingRecord,
+  Position,
   SendItem,
   SendResult,
   SettleResult,
@@ -34,5 +36,5 @@ export type {
 } from "./record.ts";
 export { sleep } from "./runtime.ts";
 export type { Runtime } from "./runtime.ts";
-export type { Declaration, DeclaredGroup, DeclaredTopic, Finding, ProvisionMode, Resource } from "./topology.ts";
+export type { Declaration, DeclaredGroup, DeclaredTopic, Finding, ProvisionMode, Resource, Role } from "./topology.ts";
 export { reservedHeaderPrefix, wire } from "./wire.ts";

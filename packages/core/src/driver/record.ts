@@ -22,6 +22,9 @@ export type Destination =
 /** Where a new group begins: with everything retained, or with what is sent from now on. */
 export type Start = "earliest" | "now";
 
+/** Where a group goes on: its first retained message, after its last, the first one from a time (wall milliseconds), or the broker's own word for it. */
+export type Position = Start | { readonly time: number } | { readonly native: string };
+
 /** Header values that let a record pass; every named header must match one of its values or the prefix. */
 export type Filter = Readonly<Record<string, string | readonly string[] | { readonly prefix: string }>>;
 
@@ -131,6 +134,13 @@ export interface Unit {
   readonly accept: readonly Delivery[];
   readonly send: readonly SendItem[];
 }
+
+/**
+ * - `durable`: all of the unit happened. `lost`: nothing of it did, and its records come again.
+ * - `unknown`: nobody can tell; the receiver fails, and what was not committed comes again.
+ * - an error: nothing of it happened, because of one of its sends. The records are still ours; other units are not affected.
+ */
+export type CommitResult = "durable" | "lost" | "unknown" | DriverError;
 
 /** Headers without a prototype. */
 export function emptyHeaders(): Headers {

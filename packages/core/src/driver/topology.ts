@@ -1,3 +1,5 @@
+import type { Filter } from "./record.ts";
+
 /** What the bus declared so far, in the words of the portable API. */
 export interface Declaration {
   readonly topics: readonly DeclaredTopic[];
@@ -19,6 +21,8 @@ export interface DeclaredGroup {
   /** Has an own entry. */
   readonly retry: boolean;
   readonly deadLetter: boolean;
+  /** Only where `capabilities.filter` is native. It never holds for the own entry. */
+  readonly filter?: Filter;
 }
 
 /** One thing on the broker that must exist, in the broker's words. */
@@ -27,7 +31,14 @@ export interface Resource {
   readonly kind: string;
   readonly name: string;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** Several topics or groups use it on purpose. Of anything else that two of them would use, core says that the names collide. */
+  readonly shared?: true;
+  /** What each role must be allowed to do with it, in the broker's words: ACL operations, IAM actions. */
+  readonly actions?: Readonly<Partial<Record<Role, readonly string[]>>>;
 }
+
+/** Who does something on the broker: what makes resources, what sends, what reads. */
+export type Role = "provision" | "publish" | "consume";
 
 /** `loses-data`: it exists, and its settings can lose messages silently (retention, eviction, missing dead-letter route). */
 export interface Finding {

@@ -34,8 +34,22 @@ interface PriorityOptions {
   readonly priority?: number;
 }
 
+/**
+ * Where a broker may lose messages the caller has to say that this is wanted. Brokers that promise more take the word too, and
+ * keep their promise: code that can do with less runs on all.
+ */
+export type DeliveryOption<C extends Capabilities> = C["delivery"] extends "at-most-once"
+  ? { readonly delivery: "at-most-once" }
+  : { readonly delivery?: "at-most-once" };
+
+/** Optional, unless the broker makes an option mandatory. */
+export type PublishArguments<C extends Capabilities> = C["delivery"] extends "at-most-once"
+  ? [options: PublishOptions<C>]
+  : [options?: PublishOptions<C>];
+
 /** Options of one publish; those that the broker's capabilities lack do not compile. */
 export type PublishOptions<C extends Capabilities = Capabilities> = BasePublishOptions &
+  DeliveryOption<C> &
   (C["delay"]["topic"] extends "absent"
     ? { readonly delay?: Unsupported<"delayed publish">; readonly deliverAt?: Unsupported<"delayed publish"> }
     : DelayOptions) &
@@ -53,16 +67,21 @@ export interface Receipt {
 /** One message of `sendBatch`. */
 export interface BatchEntry<Input, C extends Capabilities = Capabilities> {
   readonly payload: Input;
-  readonly options?: Omit<PublishOptions<C>, "signal" | "deadline">;
+  readonly options?: Omit<PublishOptions<C>, "signal" | "deadline" | "delivery">;
 }
 
 /** Options of one `sendBatch`, for all of its messages. */
-export interface SendBatchOptions {
+export type SendBatchOptions<C extends Capabilities = Capabilities> = DeliveryOption<C> & {
   /** Ends the wait for those that are not confirmed yet. */
   readonly signal?: AbortSignal;
   /** Until the broker must have confirmed. @default the bus's `publish.deadline`, 30 s */
   readonly deadline?: Duration;
-}
+};
+
+/** Optional, unless the broker makes an option mandatory. */
+export type SendBatchArguments<C extends Capabilities> = C["delivery"] extends "at-most-once"
+  ? [options: SendBatchOptions<C>]
+  : [options?: SendBatchOptions<C>];
 
 /** What became of one message of `sendBatch`. */
 export type BatchResult =

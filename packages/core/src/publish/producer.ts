@@ -1,4 +1,4 @@
-import type { Capabilities } from "../driver/index.ts";
+import type { Capabilities, SendItem } from "../driver/index.ts";
 import { type Duration, milliseconds } from "../duration.ts";
 import { SluiceError } from "../errors.ts";
 import { events } from "../events.ts";
@@ -6,7 +6,15 @@ import { compose, type Draft, type PublishMiddleware } from "../middleware.ts";
 import type { AnyTopic, Topic } from "../topic.ts";
 import type { QueueResult } from "./entry.ts";
 import { Gate } from "./gate.ts";
-import type { BatchEntry, BatchResult, PublishOptions, Receipt, SendBatchOptions } from "./options.ts";
+import type {
+  BatchEntry,
+  BatchResult,
+  PublishArguments,
+  PublishOptions,
+  Receipt,
+  SendBatchArguments,
+  SendBatchOptions,
+} from "./options.ts";
 import { Preparation } from "./preparation.ts";
 import { draft, type Outgoing, type RecordPort, toItem, withOutcome } from "./record.ts";
 import type { SendQueue } from "./send-queue.ts";
@@ -30,6 +38,8 @@ interface Publishing {
   readonly message: Draft;
   readonly options: PublishOptions;
   readonly deadlineMs: number;
+  /** Takes the item into a transaction instead of sending it. */
+  readonly join: ((item: SendItem) => void) | undefined;
   receipt: Receipt | undefined;
 }
 
@@ -58,7 +68,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
    * `REFUSED` or `BACKPRESSURE` at the deadline; `ABORTED` by the signal; `CLOSED`; `UNAUTHORIZED`, `FORBIDDEN`, `NOT_FOUND` and
    * others as the broker answers.
    */
-  send(payload: Input, options?: PublishOptions<C>): Promise<Receipt> {
+  send(payload: Input, ...[options]: PublishArguments<C>): Promise<Receipt> {
     // The conditional options only forbid; what is left is a subset of all options.
     return this.publish(payload, (options ?? {}) as PublishOptions);
   }
@@ -69,7 +79,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
    */
   async sendBatch(
     entries: readonly BatchEntry<Input, C>[],
-    options: SendBatchOptions = {},
+    ...[options = {} as SendBatchOptions<C>]: SendBatchArguments<C>
   ): Promise<readonly BatchResult[]> {
     if (!Array.isArray(entries)) {
       throw withOutcome(new SluiceError("CONFIG", `sluice: sendBatch takes an array of { payload, options }`));
@@ -87,26 +97,37 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
   }
 
   /** `send` for the bus: with the delivery whose handler publishes, if any. */
-  publish(payload: Input, options: PublishOptions, cause?: Draft["cause"]): Promise<Receipt> {
+  publish(
+    payload: Input,
+    options: PublishOptions,
+    cause?: Draft["cause"],
+    join?: (item: SendItem) => void,
+  ): Promise<Receipt> {
     const { id = this.#port.runtime.id() } = options;
-    const receipt = this.#publish(id, payload, options, cause);
+    const receipt = this.#publish(id, payload, options, cause, join);
     if (events.published.hasSubscribers || events.publishFailed.hasSubscribers) this.#tell(id, receipt);
     return receipt;
   }
 
-  #publish(id: string, payload: Input, options: PublishOptions, cause: Draft["cause"]): Promise<Receipt> {
+  #publish(
+    id: string,
+    payload: Input,
+    options: PublishOptions,
+    cause: Draft["cause"],
+    join: Publishing["join"],
+  ): Promise<Receipt> {
     try {
       const deadlineMs = this.#dueAt(options.deadline);
       const message = draft(this.topic, id, payload, options, this.#port, cause);
       const delayed = options.delay !== undefined || options.deliverAt !== undefined;
       const prepared = this.#preparation?.ready(delayed, deadlineMs);
       if (prepared === undefined && !this.#gate.busy && !(message instanceof Promise)) {
-        return this.#start({ message, options, deadlineMs, receipt: undefined });
+        return this.#start({ message, options, deadlineMs, join, receipt: undefined });
       }
       const what = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}"`;
       const waiting = { what, deadlineMs, signal: options.signal };
       const receipt = this.#gate.enter(Promise.all([message, prepared]), waiting, ([known]) =>
-        this.#start({ message: known, options, deadlineMs, receipt: undefined }),
+        this.#start({ message: known, options, deadlineMs, join, receipt: undefined }),
       );
       this.#port.pending?.(receipt);
       return receipt;
@@ -136,15 +157,19 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
     });
   }
 
-  #enqueue({ item, bytes }: Outgoing, { options, deadlineMs }: Publishing): Promise<Receipt> {
-    const { key } = item.record;
+  #enqueue({ item, bytes }: Outgoing, { options, deadlineMs, join }: Publishing): Promise<Receipt> {
+    const { key, id } = item.record;
     return new Promise((resolve, reject) => {
+      if (join) {
+        join(item);
+        return resolve({ id, routed: true, native: undefined });
+      }
       this.#port.queue.enqueue(item, {
         orderedKey: this.topic.ordering === "key" && key !== null ? laneOf(key) : undefined,
         deadlineMs,
         signal: options.signal,
         bytes,
-        onSettled: (result) => this.#settled(item.record.id, result, resolve, reject),
+        onSettled: (result) => this.#settled(id, result, resolve, reject),
       });
     });
   }

@@ -64,6 +64,10 @@ function named<Input, Output>(
   cause: Draft["cause"],
 ): Draft {
   const refuse = refusal(topic.name, port);
+  if (options.delivery !== "at-most-once" && port.capabilities().delivery === "at-most-once") {
+    const help = "state delivery: 'at-most-once' if messages may be lost";
+    throw notStored("UNSUPPORTED", `${port.driver}: "${topic.name}" cannot promise delivery on this broker; ${help}`);
+  }
   if (options.id !== undefined && (typeof id !== "string" || !/^[\x21-\x7e]{1,128}$/.test(id))) {
     throw refuse("INVALID_MESSAGE", `has id ${show(id)}; use 1 to 128 printable ASCII characters without blanks`);
   }

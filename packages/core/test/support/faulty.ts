@@ -1,4 +1,5 @@
 import type {
+  CommitResult,
   Connection,
   Delivery,
   Driver,
@@ -206,7 +207,7 @@ export class FaultyReceiver implements Receiver {
     return settlements.map((settlement) => (forget ? "lost" : (done[ours.indexOf(settlement)] ?? "lost")));
   }
 
-  async #commit(units: readonly Unit[]): Promise<readonly ("durable" | "lost" | "unknown")[]> {
+  async #commit(units: readonly Unit[]): Promise<readonly CommitResult[]> {
     if (this.#faulty.hit("commit") && this.#faulty.random() < 0.5) return units.map(() => "unknown");
     const results = (await this.#live.commit?.(units)) ?? [];
     for (const [index, { accept }] of units.entries()) {
