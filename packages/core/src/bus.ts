@@ -114,7 +114,11 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
     return this.#openBatch(topic, options as BatchOptions, handler);
   }
 
-  async #openBatch<Output>(topic: AnyTopic, options: BatchOptions, handler: BatchHandler<Output>): Promise<Subscription> {
+  async #openBatch<Output>(
+    topic: AnyTopic,
+    options: BatchOptions,
+    handler: BatchHandler<Output>,
+  ): Promise<Subscription> {
     const { size = 100, wait = "50ms" } = options.batch ?? {};
     const batcher = new Batcher<Output>(
       { runtime: this.#core.runtime, size, waitMs: milliseconds(wait, "batch.wait") },
@@ -127,10 +131,7 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
   }
 
   /** Pulls deliveries instead: `for await (const delivery of consumer)`. Resolves when it is live. */
-  async consumer<Input, Output>(
-    topic: Topic<Input, Output>,
-    options: ConsumerOptions<C>,
-  ): Promise<Consumer<Output>> {
+  async consumer<Input, Output>(topic: Topic<Input, Output>, options: ConsumerOptions<C>): Promise<Consumer<Output>> {
     const consumer = new Consumer<Output>();
     const { signal, ...pull } = { timeout: 0, ...(options as ConsumerOptions) };
     consumer.attach(await this.#open([topic], pull, consumer.handle as Run));

@@ -178,12 +178,12 @@ export class ConnectionKeeper {
     if (connection !== this.#connection) return;
     const missing = new Map<string, Resource>();
     const declaration = declarations.snapshot(topics);
+    this.#owners.claim(declaration);
     for (const resource of driver.topology(declaration)) {
       const name = `${resource.kind} ${resource.name} ${JSON.stringify(resource.settings)}`;
       if (!this.#provisioned.has(name)) missing.set(name, resource);
     }
     if (missing.size === 0) return;
-    this.#owners.claim(declaration);
     const known = this.#provisioned;
     if (mode !== "assume") {
       this.#judge(await connection.provision([...missing.values()], mode, this.#closing.signal), mode);

@@ -16,7 +16,10 @@ export class ResourceOwners {
       const owner = `topic "${topic.name}"`;
       this.#claim(owner, this.#driver.topology({ topics: [{ ...topic, groups: [] }] }));
       for (const group of topic.groups) {
-        this.#claim(`${owner}, group "${group.name}"`, this.#driver.topology({ topics: [{ ...topic, groups: [group] }] }));
+        this.#claim(
+          `${owner}, group "${group.name}"`,
+          this.#driver.topology({ topics: [{ ...topic, groups: [group] }] }),
+        );
       }
     }
   }

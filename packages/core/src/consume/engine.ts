@@ -3,12 +3,12 @@ import { fromDriver } from "../driver-failure.ts";
 import { SluiceError } from "../errors.ts";
 import type { SettledFate } from "../events.ts";
 import { Queue } from "../queue.ts";
+import { Admission } from "./admission.ts";
 import { Busy } from "./busy.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { type Fate, giveUp, type RunResult } from "./fate.ts";
 import { Fates } from "./fates.ts";
-import { unwanted } from "./filter.ts";
 import { Held } from "./held.ts";
 import { Lanes } from "./lanes.ts";
 import { Outage } from "./outage.ts";
@@ -16,7 +16,7 @@ import { Runner } from "./runner.ts";
 import { ShardHolds } from "./shard-holds.ts";
 import { Settler } from "./settler.ts";
 import { timeLimit } from "./time-limits.ts";
-import { handOuts, mustMoveOn, Work } from "./work.ts";
+import { handOuts, mustMoveOn, type Work } from "./work.ts";
 
 /**
  * Everything between the receiver and the handler: lanes, slots, runs, time limits and fates. It holds at most a window of
@@ -34,8 +34,8 @@ export class Engine {
   readonly settler: Settler;
   readonly counters: Counters = newCounters();
   readonly #busy = new Busy();
-  /** Lost before they were admitted: the `receive` that brings them was still under way. */
-  readonly #early = new WeakSet<Delivery>();
+  /** Holds a delivery without starting it. */
+  readonly admission: Admission;
   #blockers = 0;
   #pumping = false;
   paused = false;
@@ -48,6 +48,7 @@ export class Engine {
     this.#options = options;
     const { ordered, window } = options.settings;
     this.held = new Held(ordered ? new ShardHolds(window) : undefined);
+    this.admission = new Admission(options, this.held, this.counters);
     this.settler = new Settler(options.settleBatch, options.settings.transactional);
     this.#runner = new Runner({
       ...options,
@@ -79,7 +80,7 @@ export class Engine {
 
   admit(deliveries: readonly Delivery[], receiver: Receiver): void {
     for (const delivery of deliveries) {
-      const work = this.keep(delivery, receiver);
+      const work = this.admission.keep(delivery, receiver);
       if (!work || this.#unwanted(work)) continue;
       if (this.#lanes.enter(work)) this.#ready.push(work);
     }
@@ -88,7 +89,7 @@ export class Engine {
 
   /** A message that killed its process when it ran alone: dead-lettered without another run. */
   convict(delivery: Delivery, receiver: Receiver): void {
-    const work = this.keep(delivery, receiver);
+    const work = this.admission.keep(delivery, receiver);
     if (!work) return;
     this.#lanes.enter(work);
     const times = handOuts(delivery);
@@ -97,22 +98,8 @@ export class Engine {
     this.#apply(work, giveUp(this.#options.settings, "crash-suspect", detail, undefined));
   }
 
-  /** Holds it without starting it. `undefined`: lost already. */
-  keep(delivery: Delivery, receiver: Receiver): Work | undefined {
-    const topic = this.#options.topics.get(delivery.source.topic ?? "");
-    if (!topic || this.#early.has(delivery)) return undefined;
-    const ordered = this.#options.settings.ordered && topic.ordering === "key";
-    const work = new Work(delivery, receiver, topic, ordered, () => this.#options.runtime.id());
-    this.held.add(work);
-    this.counters.received++;
-    return work;
-  }
-
   #unwanted(work: Work): boolean {
-    const { settings, runtime } = this.#options;
-    const why = unwanted(work.delivery.headers, settings.filter, runtime);
-    if (why === "expired") this.counters.dropped++;
-    if (why === "filtered") this.counters.filtered++;
+    const why = this.admission.unwanted(work);
     if (why) this.#accept(work, why === "expired" ? "drop" : "filtered", why, undefined);
     return why !== undefined;
   }
@@ -232,6 +219,7 @@ export class Engine {
   #accept(work: Work, fate: SettledFate, reason: string | undefined, error: unknown): void {
     work.state = "leaving";
     this.#busy.leaving.add(work);
+    if (fate !== "done") work.forgetPublished();
     this.settler.accept(work, (result) => {
       if (result instanceof DriverError) return this.#refused(work, fate, result);
       this.#gone(work, result === "lost" ? "lost" : fate, reason, error);
@@ -288,7 +276,7 @@ export class Engine {
     const lost: Work[] = [];
     for (const delivery of deliveries) {
       const work = this.held.get(delivery);
-      if (!work) this.#early.add(delivery);
+      if (!work) this.admission.lost(delivery);
       else if (!work.lost) {
         work.lost = true;
         this.held.remove(work);

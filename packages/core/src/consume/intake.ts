@@ -203,7 +203,7 @@ export class Intake {
     if (!quarantine?.on) {
       // The whole batch goes back unstarted: running a neighbour beside a suspect would blur the evidence.
       if (quarantine?.suspects(deliveries)) {
-        for (const delivery of deliveries) engine.keep(delivery, receiver);
+        for (const delivery of deliveries) engine.admission.keep(delivery, receiver);
         return this.#end?.("quarantine");
       }
       return engine.admit(deliveries, receiver);
@@ -259,7 +259,7 @@ export class Intake {
     const { engine, window, runtime } = this.#options;
     for (let waited = false; ;) {
       const more = (await receiver.receive(window, AbortSignal.abort())) ?? [];
-      for (const delivery of more) engine.keep(delivery, receiver);
+      for (const delivery of more) engine.admission.keep(delivery, receiver);
       if (more.length === 0 && waited) return;
       waited = more.length === 0;
       if (waited) await sleep(runtime, onItsWayMs, this.#stopping.signal);

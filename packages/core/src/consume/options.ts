@@ -40,7 +40,8 @@ interface BaseSubscribeOptions {
 interface TransactionOptions {
   /**
    * What the handler publishes with `context.publish` is stored together with the message's acceptance, or not at all: when it
-   * throws, or the process dies, nobody sees it. Such a publish resolves when it has joined the transaction. @default false
+   * throws, ends with another outcome than done, or the process dies, nobody sees it. Such a publish resolves when it has joined
+   * the transaction. @default false
    */
   readonly transactional?: boolean;
 }
