@@ -9,34 +9,20 @@ import {
   type Sender,
   type Source,
 } from "@sluice/core/driver";
+import { memory } from "@sluice/memory";
 
 /**
  * A driver that does nothing, so that what is measured is core: every send is stored at once, every receive hands out records
  * that were made before. A fake on purpose.
  */
 
-const capabilities = {
-  delivery: "at-least-once",
-  group: "native",
-  broadcast: "native",
-  ordered: "native",
-  headers: "native",
-  filter: "native",
-  priority: "absent",
-  delay: { group: "native", topic: "native" },
-  release: { order: "kept", counted: false },
-  deliveries: "exact",
+const capabilities: Capabilities = {
+  ...memory().capabilities,
   commit: "absent",
   transactions: "absent",
-  seek: "absent",
   browse: "absent",
-  earliest: "native",
-  backlog: "exact",
-  deadLetter: "native",
   retained: true,
-  persistent: false,
-  sendOrder: "ordered",
-} as const satisfies Capabilities;
+};
 
 const limits: Limits = {
   messageBytes: 1_000_000,

@@ -3,7 +3,7 @@ import { type DeadLetterReason, describe } from "./consume/fate.ts";
 
 /** Names of the headers that a dead letter carries beside the original ones. */
 export const deadLetterHeaders = {
-  /** `permanent`, `invalid`, `exhausted`, `rejected`, `crash-suspect`, `expired`. */
+  /** `permanent`, `invalid`, `exhausted`, `rejected`, `crash-suspect`. */
   reason: "dlq-reason",
   errorType: "dlq-error-type",
   errorMessage: "dlq-error-message",

@@ -24,7 +24,7 @@ export interface DeadLetter {
   readonly body: Bytes | null;
   readonly headers: Readonly<Headers>;
   readonly time: Date | undefined;
-  /** `permanent`, `invalid`, `exhausted`, `rejected`, `crash-suspect`, `expired`, or what another tool wrote. */
+  /** `permanent`, `invalid`, `exhausted`, `rejected`, `crash-suspect`, or what another tool wrote. */
   readonly reason: string;
   readonly errorType: string;
   readonly errorMessage: string;

@@ -1,4 +1,4 @@
-import { type Simulation, simulation } from "@sluice/memory";
+import { memory, type Simulation, simulation } from "@sluice/memory";
 import {
   type Capabilities,
   DriverError,
@@ -11,28 +11,7 @@ import type { QueueResult } from "../src/publish/entry.ts";
 import type { SendQueueEvent } from "../src/publish/send-queue-options.ts";
 import { SendQueue } from "../src/publish/send-queue.ts";
 
-export const capabilities: Capabilities = {
-  delivery: "at-least-once",
-  group: "native",
-  broadcast: "native",
-  ordered: "native",
-  headers: "native",
-  filter: "emulated",
-  priority: "native",
-  delay: { group: "native", topic: "native" },
-  release: { order: "kept", counted: false },
-  deliveries: "exact",
-  commit: "record",
-  transactions: "absent",
-  seek: "absent",
-  browse: "native",
-  earliest: "native",
-  backlog: "exact",
-  deadLetter: "native",
-  retained: true,
-  persistent: false,
-  sendOrder: "ordered",
-};
+export const capabilities: Capabilities = { ...memory().capabilities, transactions: "absent", retained: true };
 
 export const limits: Limits = {
   messageBytes: 1000,

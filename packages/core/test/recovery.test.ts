@@ -1,6 +1,7 @@
-import { connect, isSluiceError, PermanentError, SluiceError, topic, UnavailableError } from "@sluice/core";
+import { connect, events, isSluiceError, PermanentError, SluiceError, topic, UnavailableError } from "@sluice/core";
 import { type Connection, type Driver, DriverError, type Receiver } from "@sluice/core/driver";
 import { memory, MemoryBroker, simulation } from "@sluice/memory";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { expect, test } from "vitest";
 import { gate } from "./support/bench.ts";
 import { faultyBench } from "./support/faulty-bench.ts";
@@ -141,6 +142,30 @@ test("a reason that is final is seen in health while it is tried again", async (
   refuse = false;
   await clock.advance(60_000);
   expect(subscription.health().state).toBe("live");
+  await clock.run(bus.close());
+});
+
+test("a receive that throws against its contract says why, and another receiver goes on", async () => {
+  let thrown = 0;
+  const wrap = onReceiver((receiver) => {
+    const receive = receiver.receive.bind(receiver);
+    receiver.receive = (max, signal) =>
+      thrown++ === 0 ? Promise.reject(new DriverError("UNKNOWN", "memory: a bug of the driver")) : receive(max, signal);
+  });
+  const { bus, clock } = await faultyBench({ wrap });
+  const errors: unknown[] = [];
+  const note = (event: unknown): void => {
+    const { what, error } = event as { what: string; error: unknown };
+    if (what === "subscription" && error !== undefined) errors.push(error);
+  };
+  subscribe(events.state.name, note);
+  const seen: unknown[] = [];
+  await clock.run(bus.subscribe(plain, { group: "work" }, (payload) => void seen.push(payload)));
+  await clock.run(bus.publish(plain, 1));
+  await clock.advance(10_000);
+  unsubscribe(events.state.name, note);
+  expect(errors).toMatchObject([{ message: "memory: a bug of the driver" }]);
+  expect(seen).toEqual([1]);
   await clock.run(bus.close());
 });
 

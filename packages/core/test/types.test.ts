@@ -13,7 +13,12 @@ const Dated = topic("dated", {
 });
 const Plain = topic("plain");
 
-type Lacking = Bus<Capabilities & { priority: "absent"; delay: { group: "native"; topic: "absent" } }>;
+type Careless = Bus<
+  Capabilities & { delivery: "at-most-once"; group: "absent"; broadcast: "native"; transactions: "absent" }
+>;
+type Lacking = Bus<
+  Capabilities & { priority: "absent"; delay: { group: "native"; topic: "absent" }; transactions: "absent" }
+>;
 
 test("input and output types of a schema are both carried", () => {
   expectTypeOf<InputOf<typeof Dated>>().toEqualTypeOf<{ at: string }>();
@@ -22,7 +27,7 @@ test("input and output types of a schema are both carried", () => {
 });
 
 // Never called: what must and must not compile.
-export async function compiles(lacking: Lacking): Promise<void> {
+export async function compiles(lacking: Lacking, careless: Careless): Promise<void> {
   const bus = await connect(memory());
   expectTypeOf(bus.native).toEqualTypeOf<MemoryBroker | undefined>();
 
@@ -49,6 +54,22 @@ export async function compiles(lacking: Lacking): Promise<void> {
       expectTypeOf(event.payload).toBeUnknown();
     }
   });
+  await careless.publish(Plain, 1, { delivery: "at-most-once" });
+  await careless.producer(Plain).sendBatch([{ payload: 1 }], { delivery: "at-most-once" });
+  await careless.subscribe(Plain, { broadcast: "b", delivery: "at-most-once" }, () => {});
+  // @ts-expect-error who may lose messages has to say so
+  await careless.publish(Plain, 1);
+  // @ts-expect-error who may lose messages has to say so
+  await careless.producer(Plain).sendBatch([{ payload: 1 }]);
+  // @ts-expect-error who may lose messages has to say so
+  await careless.subscribe(Plain, { broadcast: "b" }, () => {});
+  // @ts-expect-error this broker has no groups
+  await careless.subscribe(Plain, { group: "g", delivery: "at-most-once" }, () => {});
+  await bus.publish(Plain, 1, { delivery: "at-most-once" });
+  await bus.subscribe(Plain, { group: "g", transactional: true }, () => {});
+  // @ts-expect-error this broker has no transactions
+  await lacking.subscribe(Plain, { group: "g", transactional: true }, () => {});
+
   // @ts-expect-error neither group nor broadcast
   await bus.subscribe(Plain, {}, () => {});
   // @ts-expect-error both

@@ -48,7 +48,7 @@ describe("a record of ours", () => {
     const delivery = back({ to: { topic: "orders" }, record: record() });
     expect(delivery).toMatchObject({ id: "m-1", key: "k", time: now, shard: "orders/2", deliveries: 1, fence: 5n });
     expect(delivery.headers).toEqual(headers({ a: "1" }));
-    expect(Object.getPrototypeOf(delivery.headers)).toBeNull();
+    expect("toString" in delivery.headers).toBe(false);
     expect(Buffer.from(delivery.body ?? [])).toEqual(Buffer.from("body"));
   });
 

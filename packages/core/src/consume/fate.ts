@@ -7,7 +7,7 @@ export type RunResult =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly error: unknown };
 
-export type DeadLetterReason = "permanent" | "invalid" | "exhausted" | "rejected" | "crash-suspect" | "expired";
+export type DeadLetterReason = "permanent" | "invalid" | "exhausted" | "rejected" | "crash-suspect";
 
 /** What the engine does with the message now. */
 export type Fate =

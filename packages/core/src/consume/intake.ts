@@ -53,6 +53,8 @@ export class Intake {
   #quarantine: Quarantine | undefined;
   #end: ((why: End) => void) | undefined;
   #wake: (() => void)[] = [];
+  /** What a call threw that must not throw. */
+  #broken: unknown;
   #supervision: Promise<void> | undefined;
 
   constructor(options: IntakeOptions) {
@@ -174,9 +176,10 @@ export class Intake {
       let deliveries: readonly Delivery[] | undefined;
       try {
         deliveries = await receiver.receive(room, signal);
-      } catch {
-        this.#end?.("closed");
-        return;
+      } catch (error) {
+        // Against its contract: it is finished all the same.
+        this.#broken = error;
+        return this.#end?.("closed");
       }
       // n.b. What an aborted call brought goes back when the receiver closes; from a drain at once, with all that waits.
       if (signal.aborted) return engine.stopped && deliveries ? engine.admit(deliveries, receiver) : undefined;
@@ -228,7 +231,8 @@ export class Intake {
   async #closed(receiver: Receiver): Promise<void> {
     this.#forget(receiver);
     const error = await Promise.race([receiver.closed, Promise.resolve(undefined)]);
-    this.#options.state("reconnecting", error);
+    this.#options.state("reconnecting", error ?? this.#broken);
+    this.#broken = undefined;
     await this.#closeBroken(receiver);
     await sleep(this.#options.runtime, this.#backoff.next(), this.#stopping.signal);
   }

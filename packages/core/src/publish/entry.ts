@@ -15,6 +15,8 @@ export interface EnqueueOptions {
   /** Passes the bound of the buffer: for copies of messages that a consumer's window bounds already. */
   readonly internal?: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Monotonic milliseconds, where the caller has read the clock already. @default now */
+  readonly nowMs?: number;
   /** Memory of the item, about, where the caller knows it. @default counted */
   readonly bytes?: number;
   /** Called exactly once, possibly before `enqueue` returns. */

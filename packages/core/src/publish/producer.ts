@@ -37,6 +37,8 @@ export interface ProducerPort extends RecordPort {
 interface Publishing {
   readonly message: Draft;
   readonly options: PublishOptions;
+  /** Monotonic milliseconds of the call. */
+  readonly nowMs: number;
   readonly deadlineMs: number;
   /** Takes the item into a transaction instead of sending it. */
   readonly join: ((item: SendItem) => void) | undefined;
@@ -85,7 +87,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       throw withOutcome(new SluiceError("CONFIG", `sluice: sendBatch takes an array of { payload, options }`));
     }
     // A wrong deadline is a fault of the call, not of each message.
-    this.#dueAt(options.deadline);
+    this.#dueAt(0, options.deadline);
     return Promise.all(
       entries.map((entry: BatchEntry<Input, C>) =>
         this.publish(entry.payload, { ...(entry.options as PublishOptions), ...options }).then(
@@ -117,17 +119,18 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
     join: Publishing["join"],
   ): Promise<Receipt> {
     try {
-      const deadlineMs = this.#dueAt(options.deadline);
+      const nowMs = this.#port.runtime.monotonicMs();
+      const deadlineMs = this.#dueAt(nowMs, options.deadline);
       const message = draft(this.topic, id, payload, options, this.#port, cause);
       const delayed = options.delay !== undefined || options.deliverAt !== undefined;
       const prepared = this.#preparation?.ready(delayed, deadlineMs);
       if (prepared === undefined && !this.#gate.busy && !(message instanceof Promise)) {
-        return this.#start({ message, options, deadlineMs, join, receipt: undefined });
+        return this.#start({ message, options, nowMs, deadlineMs, join, receipt: undefined });
       }
       const what = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}"`;
       const waiting = { what, deadlineMs, signal: options.signal };
       const receipt = this.#gate.enter(Promise.all([message, prepared]), waiting, ([known]) =>
-        this.#start({ message: known, options, deadlineMs, join, receipt: undefined }),
+        this.#start({ message: known, options, nowMs, deadlineMs, join, receipt: undefined }),
       );
       this.#port.pending?.(receipt);
       return receipt;
@@ -157,7 +160,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
     });
   }
 
-  #enqueue({ item, bytes }: Outgoing, { options, deadlineMs, join }: Publishing): Promise<Receipt> {
+  #enqueue({ item, bytes }: Outgoing, { options, nowMs, deadlineMs, join }: Publishing): Promise<Receipt> {
     const { key, id } = item.record;
     return new Promise((resolve, reject) => {
       if (join) {
@@ -167,6 +170,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       this.#port.queue.enqueue(item, {
         orderedKey: this.topic.ordering === "key" && key !== null ? laneOf(key) : undefined,
         deadlineMs,
+        nowMs,
         signal: options.signal,
         bytes,
         onSettled: (result) => this.#settled(id, result, resolve, reject),
@@ -195,11 +199,8 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
     );
   }
 
-  #dueAt(deadline: Duration | undefined): number {
-    const { runtime, deadlineMs } = this.#port;
-    if (deadline === undefined) return runtime.monotonicMs() + deadlineMs;
-    const ms = milliseconds(deadline, "deadline of a publish");
-    return runtime.monotonicMs() + ms;
+  #dueAt(nowMs: number, deadline: Duration | undefined): number {
+    return nowMs + (deadline === undefined ? this.#port.deadlineMs : milliseconds(deadline, "deadline of a publish"));
   }
 }
 

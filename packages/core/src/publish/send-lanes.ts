@@ -4,7 +4,9 @@ import type { Entry } from "./entry.ts";
 
 /** Items of one ordered key to one destination. */
 export interface Lane {
-  readonly name: string;
+  readonly key: string;
+  /** Where it is listed. */
+  readonly lanes: Map<string, Lane>;
   /** Entries that are ready, in a call or parked: never above the width. */
   admitted: number;
   inFlight: number;
@@ -15,6 +17,9 @@ export interface Lane {
   /** Made when the first one has to wait: most lanes have one entry, and live for one call. */
   waiting: Deque<Entry> | undefined;
 }
+
+/** Nothing parked: shared by all lanes, and never written to. */
+const none: Entry[] = [];
 
 /** What one call may span: everything, or one destination. */
 export interface Bin {
@@ -29,7 +34,8 @@ export interface Bin {
 export class SendLanes {
   readonly #limits: () => Limits;
   readonly #capabilities: () => Capabilities;
-  readonly #lanes = new Map<string, Lane>();
+  /** By destination, then by key: joining the two to one name would cost more than a second look. */
+  readonly #lanes = new Map<string, Map<string, Lane>>();
   readonly #closed = new Set<Lane>();
   readonly #bins = new Map<string, Bin>();
   /** Bins with something ready, each once: they take turns. */
@@ -53,12 +59,7 @@ export class SendLanes {
     entry.sequence = this.#sequence++;
     entry.bin = this.#binOf(item.to);
     if (options.orderedKey === undefined) return this.#push(entry, entry.bin);
-    const name = `${destinationName(item.to)}\n${options.orderedKey}`;
-    let lane = this.#lanes.get(name);
-    if (!lane) {
-      lane = { name, admitted: 0, inFlight: 0, parked: [], due: false, waiting: undefined };
-      this.#lanes.set(name, lane);
-    }
+    const lane = this.#laneOf(item.to, options.orderedKey);
     entry.lane = lane;
     if (lane.waiting?.size || lane.admitted >= this.#width()) {
       lane.waiting ??= new Deque();
@@ -93,7 +94,7 @@ export class SendLanes {
     if (!lane) return;
     lane.admitted--;
     this.#admit(lane);
-    if (lane.admitted === 0) this.#lanes.delete(lane.name);
+    if (lane.admitted === 0) lane.lanes.delete(lane.key);
   }
 
   /** Its call is over; to be called after `park` or `leave`. */
@@ -126,9 +127,11 @@ export class SendLanes {
     for (const bin of this.#bins.values()) bin.ready.keep(live);
     this.#ready -= gone.length;
     this.#parked = this.#parked.filter(live);
-    for (const lane of this.#lanes.values()) {
-      lane.parked = lane.parked.filter(live);
-      lane.waiting?.keep((entry) => !entry.settled);
+    for (const lanes of this.#lanes.values()) {
+      for (const lane of lanes.values()) {
+        if (lane.parked.length > 0) lane.parked = lane.parked.filter(live);
+        lane.waiting?.keep((entry) => !entry.settled);
+      }
     }
     for (const entry of gone) this.leave(entry);
   }
@@ -156,6 +159,7 @@ export class SendLanes {
   }
 
   #close(lane: Lane, entry: Entry, due: boolean): void {
+    if (lane.parked === none) lane.parked = [];
     lane.parked.push(entry);
     lane.due = due;
     this.#closed.add(lane);
@@ -163,7 +167,7 @@ export class SendLanes {
 
   #open(lane: Lane): void {
     const { parked } = lane;
-    lane.parked = [];
+    lane.parked = none;
     lane.due = false;
     this.#closed.delete(lane);
     // Calls that overlapped end in any order.
@@ -208,6 +212,18 @@ export class SendLanes {
     if (bin.queued) return;
     bin.queued = true;
     this.#turns.push(bin);
+  }
+
+  #laneOf(to: Destination, key: string): Lane {
+    const destination = destinationName(to);
+    let lanes = this.#lanes.get(destination);
+    if (!lanes) this.#lanes.set(destination, (lanes = new Map()));
+    let lane = lanes.get(key);
+    if (!lane) {
+      lane = { key, lanes, admitted: 0, inFlight: 0, parked: none, due: false, waiting: undefined };
+      lanes.set(key, lane);
+    }
+    return lane;
   }
 
   #binOf(to: Destination): Bin {

@@ -57,7 +57,12 @@ export class SendQueue {
 
   /** Takes an item. It settles through `options.onSettled`: confirmed, unroutable, refused, or ended by deadline or signal. */
   enqueue(item: SendItem, options: EnqueueOptions): void {
-    const entry = new Entry(item, options, options.bytes ?? sizeOf(item), this.#options.runtime.monotonicMs());
+    const entry = new Entry(
+      item,
+      options,
+      options.bytes ?? sizeOf(item),
+      options.nowMs ?? this.#options.runtime.monotonicMs(),
+    );
     this.#pending++;
     this.#bytes += entry.bytes;
     if (this.#closed) return this.#end([entry], "closed");
