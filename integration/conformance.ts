@@ -12,11 +12,12 @@ import {
   writeReport,
 } from "@sluice/conformance";
 
-import type { BrokerName, ProviderName } from "./brokers/index.ts";
+import type { ProviderName } from "./brokers/index.ts";
+import type { HarnessName } from "./harnesses/start.ts";
 
 const help = `Usage: npm run conformance -- --broker NAME [options]
 
-  --broker NAME      memory, kafka or rabbitmq
+  --broker NAME      memory, kafka, rabbitmq, redis, redis-pubsub, sqs-sns or google-pubsub
   --profile NAME     smoke, standard or fault                        (default: standard)
   --provider NAME    native, containers or external                  (default: the first that works)
   --version V        broker version, or its beginning                (default: the provider's)
@@ -30,7 +31,7 @@ const help = `Usage: npm run conformance -- --broker NAME [options]
 Exit codes: 0 every case passed or was skipped for a stated reason, 1 a case failed or was invalid, 2 wrong usage.
 `;
 
-const brokers = ["memory", "kafka", "rabbitmq"];
+const brokers = ["memory", "kafka", "rabbitmq", "redis", "redis-pubsub", "sqs-sns", "google-pubsub"];
 const profiles = ["smoke", "standard", "fault"];
 const providers = ["native", "containers", "external"];
 
@@ -83,7 +84,7 @@ interface Prepared {
 async function prepare(broker: string, provider: string | undefined, version: string | undefined): Promise<Prepared> {
   if (broker === "memory") return { control: undefined, stop: async () => {} };
   const { startForConformance } = await import("./harnesses/start.ts");
-  return startForConformance(broker as BrokerName, provider as ProviderName | undefined, version, print);
+  return startForConformance(broker as HarnessName, provider as ProviderName | undefined, version, print);
 }
 
 function progress(result: CaseResult, done: number, all: number): void {

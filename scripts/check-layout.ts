@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
-const notAdapters: ReadonlySet<string> = new Set(["core", "conformance", "middleware", "schema", "otel", "cli"]);
+const notAdapters: ReadonlySet<string> = new Set(["core", "conformance", "middleware", "schema", "otel", "cli", "url"]);
 const adapterFiles = ["index", "capabilities", "options", "topology", "sender", "receiver", "record", "errors"];
 const adapterHeadings = ["Install", "Use", "Words", "Delivery", "Capabilities", "Native access", "Limits"];
 /** Files that an adapter does not need, with the reason. */

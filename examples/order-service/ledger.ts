@@ -52,6 +52,9 @@ export class Ledger {
   readonly unknown: Set<string> = new Set();
   /** Orders that were not published, by reason. */
   readonly refused: Map<string, number> = new Map();
+  /** Milliseconds from the publishing of an order to the first work on it. */
+  readonly waits: number[] = [];
+  readonly #sentAt = new Map<string, number>();
   read = 0;
   seen = 0;
   revenue = 0;
@@ -74,6 +77,29 @@ export class Ledger {
     return () => {
       for (const [name, listener] of listeners) unsubscribe(name, listener);
     };
+  }
+
+  /** Of the order that was read last. Leading zeros: ids sort as the orders were read. */
+  nextId(): string {
+    return `${this.run}-${String(this.read).padStart(8, "0")}`;
+  }
+
+  /** An order is about to be published under this id. */
+  sending(id: string): void {
+    this.#sentAt.set(id, performance.now());
+  }
+
+  /** Somebody began to work on an order; only the first time counts. */
+  working(id: string): void {
+    const sentAt = this.#sentAt.get(id);
+    if (sentAt === undefined) return;
+    this.waits.push(performance.now() - sentAt);
+    this.#sentAt.delete(id);
+  }
+
+  /** Fates so far, over all groups. */
+  get fates(): number {
+    return this.pages.reduce((all, page) => all + page.settled.size, 0);
   }
 
   refuse(reason: string): void {

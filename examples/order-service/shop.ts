@@ -44,7 +44,8 @@ export async function publishOrders(
 }
 
 async function publishOrder(bus: Bus, value: unknown, ledger: Ledger): Promise<void> {
-  const options = { id: `${ledger.run}-${String(ledger.read).padStart(8, "0")}` };
+  const options = { id: ledger.nextId() };
+  ledger.sending(options.id);
   try {
     if (isLegacy(value)) await bus.publish(LegacyOrderPlaced, value, options);
     // Nobody has looked at the value yet: the topic's schema does it now.

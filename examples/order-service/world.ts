@@ -21,6 +21,7 @@ export function createWorld(ledger: Ledger, workMs: number): World {
   return {
     fix: () => void (fixed = true),
     async charge(order, call) {
+      ledger.working(call.idempotencyKey);
       await work(call);
       if (order.payment === "slow-bank" && isFirst("charge", call)) throw new Error("the bank timed out");
       if (order.payment === "voucher" && !fixed) throw new TypeError("no account to book vouchers on");

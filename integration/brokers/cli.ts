@@ -1,13 +1,13 @@
 import { parseArgs } from "node:util";
-import { brokerNames, brokers, listing, offerTable, providerNames, type BrokerRequest } from "./index.ts";
+import { brokerNames, brokers, brokerUrl, listing, offerTable, providerNames, type BrokerRequest } from "./index.ts";
 
 const help = `Starts brokers for development and keeps them until Ctrl-C.
 
   node --conditions=@sluice/source integration/brokers/cli.ts [options]
 
-  --broker NAME      ${brokerNames.join(" or ")}; may be repeated; default: all of them
+  --broker NAME      ${brokerNames.join(", ")}; may be repeated; default: all of them
   --provider NAME    ${providerNames.join(", ")}; default: the first that has it
-  --version VERSION  for example 3.9.2; default: the provider's own
+  --version VERSION  for example 3.9.2 or valkey-9.1; default: the provider's own
   --list             only shows what can be had on this machine
   --json             one line of JSON on stdout once everything is ready
   --help             this text
@@ -50,12 +50,17 @@ async function main(): Promise<number> {
   }
   const running = await brokers(options.requests);
   if (options.json)
-    console.log(JSON.stringify(running.available.map((broker) => ({ ...broker, pid: broker.local?.pid() }))));
+    console.log(
+      JSON.stringify(
+        running.available.map((broker) => ({ ...broker, url: brokerUrl(broker), pid: broker.local?.pid() })),
+      ),
+    );
   else console.log(running.table());
   if (running.available.length === 0) return 1;
   const variables = Object.assign({}, ...running.available.map((broker) => broker.environmentVariables)) as object;
   if (!options.json) {
     for (const [name, value] of Object.entries(variables)) console.log(`export ${name}=${value}`);
+    for (const broker of running.available) console.log(`# BROKER_URL=${brokerUrl(broker)}`);
     console.log("Ctrl-C stops them.");
   }
   await untilSignal();

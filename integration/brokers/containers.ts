@@ -1,12 +1,13 @@
 import { randomBytes } from "node:crypto";
-import type { ContainerRuntimeClient, GenericContainer, StartedTestContainer, WaitStrategy } from "testcontainers";
+import type { ContainerRuntimeClient, StartedTestContainer, WaitStrategy } from "testcontainers";
+import { containerSpecs } from "./container-specs.ts";
 import { guard } from "./guard.ts";
-import { composeVersion, imageOf } from "./images.ts";
-import { asEnvironment, kafkaSettings } from "./kafka-settings.ts";
+import { fits, imageOf, knownVersions } from "./images.ts";
+import { kinds } from "./kinds.ts";
 import { orUndo } from "./native.ts";
 import { freePorts } from "./ports.ts";
 import { untilReady } from "./ready.ts";
-import type { BrokerAddress, BrokerControl, BrokerRequest, Log, RunningBroker, StopMode } from "./types.ts";
+import type { BrokerControl, BrokerRequest, Log, RunningBroker, StopMode } from "./types.ts";
 
 const engineLimit = 5_000;
 const stopSeconds = 40;
@@ -37,62 +38,52 @@ export async function startContainer(request: BrokerRequest, log: Log): Promise<
   // Kafka has to know beforehand what to advertise.
   const [port = 0] = await freePorts(1);
   const host = engine.info.containerRuntime.host === "localhost" ? "127.0.0.1" : engine.info.containerRuntime.host;
-  const address: BrokerAddress =
-    broker === "kafka"
-      ? { kind: "brokers", brokers: [`${host}:${port}`] }
-      : { kind: "url", url: `amqp://guest:guest@${host}:${port}` };
+  const kind = kinds[broker];
+  const address = kind.address(`${host}:${port}`);
   log(`starting ${image} in a container`);
-  const started = await create(broker, image, `${host}:${port}`, port, name);
+  const started = await create(request, image, `${host}:${port}`, name);
   const stop = once(async () => {
     await started.stop({ timeout: 0, remove: true, removeVolumes: true });
     forget();
   });
   const container = engine.container.getById(started.getId());
-  const version = await orUndo(stop, () => untilServing(container, address));
+  const ready = () => untilServing(container, request, `${host}:${port}`);
+  const said = await orUndo(stop, ready);
   return {
     broker,
     provider: "containers",
-    version: version ?? request.version ?? composeVersion(broker),
-    environment: "broker",
+    version: said ?? knownVersions(broker).find((each) => fits(each, request.version)) ?? request.version ?? "unknown",
+    environment: kind.environment(address),
+    keepsData: containerSpecs[broker].keepsData,
     address,
-    environmentVariables:
-      address.kind === "url" ? { RABBITMQ_URL: address.url } : { KAFKA_BROKERS: address.brokers.join(",") },
+    environmentVariables: kind.variables(address),
     readyAfter: Date.now() - since,
-    control: controlOf(container, address, started),
+    control: controlOf(container, request, started, ready),
     stop,
   };
 }
 
 async function create(
-  broker: BrokerRequest["broker"],
+  { broker, version }: BrokerRequest,
   image: string,
   advertised: string,
-  port: number,
   name: string,
 ): Promise<StartedTestContainer> {
   const { GenericContainer } = await import("testcontainers");
-  const container = new GenericContainer(image).withName(name).withWaitStrategy(noWait);
-  const ready = broker === "kafka" ? kafka(container, advertised, port) : rabbit(container, port);
-  return ready.start().catch((error: unknown) => {
-    const { message } = error as Error;
-    const hint =
-      process.env["TESTCONTAINERS_RYUK_DISABLED"] === "true"
-        ? ""
-        : "; if only Testcontainers' own image (testcontainers/ryuk) cannot be had, set TESTCONTAINERS_RYUK_DISABLED=true";
-    throw new Error(`${image} could not be started: ${message}${hint}`, { cause: error });
-  });
-}
-
-function kafka(container: GenericContainer, advertised: string, port: number): GenericContainer {
-  const listeners = { bind: "", clientPort: 9092, internalPort: 19_092, controllerPort: 19_093, advertised };
-  const settings = { ...kafkaSettings(listeners), "controller.quorum.voters": "1@127.0.0.1:19093" };
-  return container
-    .withExposedPorts({ container: 9092, host: port })
-    .withEnvironment({ ...asEnvironment(settings), KAFKA_HEAP_OPTS: "-Xmx512m -Xms256m" });
-}
-
-function rabbit(container: GenericContainer, port: number): GenericContainer {
-  return container.withExposedPorts({ container: 5672, host: port });
+  const spec = containerSpecs[broker];
+  const port = { container: spec.port, host: Number(advertised.split(":").at(-1)) };
+  const container = new GenericContainer(image).withName(name).withWaitStrategy(noWait).withExposedPorts(port);
+  return spec
+    .configure(container, advertised, version)
+    .start()
+    .catch((error: unknown) => {
+      const { message } = error as Error;
+      const hint =
+        process.env["TESTCONTAINERS_RYUK_DISABLED"] === "true"
+          ? ""
+          : "; if only Testcontainers' own image (testcontainers/ryuk) cannot be had, set TESTCONTAINERS_RYUK_DISABLED=true";
+      throw new Error(`${image} could not be started: ${message}${hint}`, { cause: error });
+    });
 }
 
 /** Readiness is asked of the broker itself, the same way for every provider. */
@@ -114,8 +105,8 @@ function guardedName(engine: ContainerRuntimeClient, broker: string): { name: st
   return { name, forget: guard({ kind: "container", socket: socketPath, name }) };
 }
 
-function untilServing(container: Container, address: BrokerAddress): Promise<string | undefined> {
-  return untilReady(address, {
+function untilServing(container: Container, { broker }: BrokerRequest, endpoint: string): Promise<string | undefined> {
+  return untilReady(broker, kinds[broker].address(endpoint), {
     within: 120_000,
     hopeless: async () => {
       const { State } = await container.inspect();
@@ -129,7 +120,12 @@ function untilServing(container: Container, address: BrokerAddress): Promise<str
   });
 }
 
-function controlOf(container: Container, address: BrokerAddress, started: StartedTestContainer): BrokerControl {
+function controlOf(
+  container: Container,
+  { broker }: BrokerRequest,
+  started: StartedTestContainer,
+  ready: () => Promise<unknown>,
+): BrokerControl {
   const stop = async (mode: StopMode): Promise<void> => {
     const { State } = await container.inspect();
     if (!State.Running) return;
@@ -140,18 +136,20 @@ function controlOf(container: Container, address: BrokerAddress, started: Starte
   const start = async (): Promise<void> => {
     const { State } = await container.inspect();
     if (!State.Running) await container.start();
-    await untilServing(container, address);
+    await ready();
   };
   const restart = async (mode: StopMode): Promise<void> => {
     await stop(mode);
     await start();
   };
-  if (address.kind !== "url") return { restart, stop, start };
-  const memoryAlarm = async (on: boolean): Promise<void> => {
-    const result = await started.exec(["rabbitmqctl", "set_vm_memory_high_watermark", on ? "0.00001" : "0.4"]);
-    if (result.exitCode !== 0) throw new Error(`rabbitmqctl: ${result.output}`);
+  if (broker !== "rabbitmq") return { restart, stop, start };
+  const rabbitmqctl = async (...words: readonly string[]): Promise<void> => {
+    const result = await started.exec(["rabbitmqctl", ...words]);
+    if (result.exitCode !== 0) throw new Error(`rabbitmqctl ${words[0]}: ${result.output}`);
   };
-  return { restart, stop, start, memoryAlarm };
+  const memoryAlarm = (on: boolean): Promise<void> =>
+    rabbitmqctl("set_vm_memory_high_watermark", on ? "0.00001" : "0.4");
+  return { restart, stop, start, memoryAlarm, rabbitmqctl };
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {

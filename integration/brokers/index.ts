@@ -1,10 +1,17 @@
+import { kinds } from "./kinds.ts";
 import { brokerNames, start } from "./providers.ts";
 import { runTable } from "./table.ts";
 import type { BrokerRequest, Log, RunningBroker, UnavailableBroker } from "./types.ts";
 
-export { brokerNames, listing, providerNames } from "./providers.ts";
+export { listing } from "./offers.ts";
+export { brokerNames, providerNames } from "./providers.ts";
 export { offerTable } from "./table.ts";
 export type * from "./types.ts";
+
+/** A running broker as @sluice/url takes it. */
+export function brokerUrl({ broker, address }: RunningBroker): string {
+  return kinds[broker].url(address);
+}
 
 export interface Brokers {
   readonly available: readonly RunningBroker[];

@@ -6,10 +6,10 @@ import { promisify } from "node:util";
 import { composeVersion } from "./images.ts";
 import { findJava, installPackages, kafkaJars } from "./install.ts";
 import { kafkaSettings } from "./kafka-settings.ts";
-import { controlOf, orUndo, temporaryFolder, untilServing } from "./native.ts";
+import { type NativeBroker, startNative } from "./native.ts";
 import { freePorts } from "./ports.ts";
 import { ManagedProcess } from "./process.ts";
-import type { BrokerAddress, BrokerRequest, Log, RunningBroker } from "./types.ts";
+import type { BrokerRequest, Log, RunningBroker } from "./types.ts";
 
 const run = promisify(execFile);
 
@@ -18,34 +18,11 @@ export async function startNativeKafka(request: BrokerRequest, log: Log): Promis
   const version = request.version ?? composeVersion("kafka");
   const java = await javaOrInstall(log);
   const jars = await kafkaJars(version, log);
-  const since = Date.now();
-  const folder = await temporaryFolder("kafka");
-  return orUndo(folder.remove, async () => {
-    const { address, node } = await prepare(java, jars, folder.path);
-    const stop = async (): Promise<void> => {
-      await node.stop("kill");
-      await folder.remove();
-    };
-    await orUndo(stop, async () => {
-      await node.start();
-      await untilServing(node, address);
-    });
-    return {
-      broker: "kafka",
-      provider: "native",
-      version,
-      environment: "broker",
-      address,
-      environmentVariables: { KAFKA_BROKERS: address.brokers.join(",") },
-      readyAfter: Date.now() - since,
-      control: controlOf(node, address),
-      local: { pid: () => node.pid, directory: folder.path, log: node.spec.log },
-      stop,
-    };
-  });
+  return startNative(request, (directory) => prepare(java, jars, directory, version));
 }
 
-async function javaOrInstall(log: Log): Promise<string> {
+/** Java 17 or newer, installed if it may be. */
+export async function javaOrInstall(log: Log): Promise<string> {
   const found = await findJava();
   if (found) return found;
   await installPackages(["default-jre-headless"], log);
@@ -54,12 +31,7 @@ async function javaOrInstall(log: Log): Promise<string> {
   return java;
 }
 
-interface Prepared {
-  readonly address: Extract<BrokerAddress, { kind: "brokers" }>;
-  readonly node: ManagedProcess;
-}
-
-async function prepare(java: string, jars: string, directory: string): Promise<Prepared> {
+async function prepare(java: string, jars: string, directory: string, version: string): Promise<NativeBroker> {
   const [clientPort = 0, internalPort = 0, controllerPort = 0] = await freePorts(3);
   const advertised = `127.0.0.1:${clientPort}`;
   const settings = {
@@ -86,5 +58,5 @@ async function prepare(java: string, jars: string, directory: string): Promise<P
     directory,
     log: join(directory, "server.log"),
   });
-  return { address: { kind: "brokers", brokers: [advertised] }, node };
+  return { version, keepsData: true, address: { kind: "brokers", brokers: [advertised] }, node };
 }

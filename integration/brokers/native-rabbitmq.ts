@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { fits } from "./images.ts";
 import { findProgram, installPackages, isExecutable } from "./install.ts";
-import { controlOf, orUndo, temporaryFolder, untilServing } from "./native.ts";
+import { type NativeBroker, startNative } from "./native.ts";
 import { freePorts } from "./ports.ts";
 import { ManagedProcess } from "./process.ts";
-import type { BrokerAddress, BrokerControl, BrokerRequest, Log, RunningBroker } from "./types.ts";
+import type { BrokerRequest, Log, RunningBroker } from "./types.ts";
 
 /** n.b. With the usual 1,024 open files the node hangs without a word at about 150 quorum queues. */
 const raisedFileLimit = 'ulimit -n "$(ulimit -Hn)"; exec "$0"';
@@ -23,33 +23,7 @@ export async function startNativeRabbit(request: BrokerRequest, log: Log): Promi
   if (!(await isExecutable(server))) await installPackages(["rabbitmq-server"], log);
   const installed = await installedVersion();
   if (!fits(installed, request.version)) throw new Error(`installed is RabbitMQ ${installed}, not ${request.version}`);
-  const since = Date.now();
-  const folder = await temporaryFolder("rabbitmq");
-  return orUndo(folder.remove, async () => {
-    const { address, node, names, control } = await prepare(server, folder.path);
-    const stop = async (): Promise<void> => {
-      await node.stop("kill");
-      await names.stop("kill");
-      await folder.remove();
-    };
-    const version = await orUndo(stop, async () => {
-      await names.start();
-      await node.start();
-      return untilServing(node, address);
-    });
-    return {
-      broker: "rabbitmq",
-      provider: "native",
-      version: version ?? installed,
-      environment: "broker",
-      address,
-      environmentVariables: { RABBITMQ_URL: address.url },
-      readyAfter: Date.now() - since,
-      control,
-      local: { pid: () => node.pid, directory: folder.path, log: node.spec.log },
-      stop,
-    };
-  });
+  return startNative(request, (directory) => prepare(server, directory, installed));
 }
 
 /** By the package's folder name; starting the server to ask it would take seconds. */
@@ -69,14 +43,7 @@ async function rabbitUser(): Promise<{ uid: number; gid: number } | undefined> {
   return { uid: Number(line[1]), gid: Number(line[2]) };
 }
 
-interface Prepared {
-  readonly address: Extract<BrokerAddress, { kind: "url" }>;
-  readonly node: ManagedProcess;
-  readonly names: ManagedProcess;
-  readonly control: BrokerControl;
-}
-
-async function prepare(server: string, directory: string): Promise<Prepared> {
+async function prepare(server: string, directory: string, version: string): Promise<NativeBroker> {
   const [port = 0, distributionPort = 0, namesPort = 0] = await freePorts(3);
   const user = await rabbitUser();
   const cookie = join(directory, ".erlang.cookie");
@@ -113,16 +80,13 @@ async function prepare(server: string, directory: string): Promise<Prepared> {
   });
 
   const address = { kind: "url", url: `amqp://guest:guest@127.0.0.1:${port}` } as const;
-  const memoryAlarm = async (on: boolean): Promise<void> => {
-    const command = ["set_vm_memory_high_watermark", on ? "0.00001" : "0.4"];
-    await run(join(rabbitPrograms, "rabbitmqctl"), command, {
-      env: environment,
-      cwd: directory,
-      ...user,
-      timeout: 60_000,
-    });
+  const rabbitmqctl = async (...words: readonly string[]): Promise<void> => {
+    const where = { env: environment, cwd: directory, ...user, timeout: 60_000 };
+    await run(join(rabbitPrograms, "rabbitmqctl"), words, where);
   };
-  return { address, node, names, control: { ...controlOf(node, address), memoryAlarm } };
+  const memoryAlarm = (on: boolean): Promise<void> =>
+    rabbitmqctl("set_vm_memory_high_watermark", on ? "0.00001" : "0.4");
+  return { version, keepsData: true, address, node, helper: names, memoryAlarm, rabbitmqctl };
 }
 
 function environmentOf(

@@ -1,14 +1,16 @@
+import { addressValue } from "./kinds.ts";
 import type { BrokerAddress, Offer, RunningBroker, UnavailableBroker } from "./types.ts";
 
 /** What is running, printed at the start of every run. */
 export function runTable(available: readonly RunningBroker[], unavailable: readonly UnavailableBroker[]): string {
   return table(
-    ["broker", "provider", "version", "address", "ready"],
+    ["broker", "provider", "version", "kind", "address", "ready"],
     [
       ...available.map((running) => [
         running.broker,
         running.provider,
         running.version,
+        running.environment,
         addressText(running.address),
         `in ${running.readyAfter} ms`,
       ]),
@@ -16,6 +18,7 @@ export function runTable(available: readonly RunningBroker[], unavailable: reado
         request.broker,
         request.provider ?? "any",
         request.version ?? "any",
+        "-",
         "-",
         `unavailable: ${firstLine(why)}`,
       ]),
@@ -36,8 +39,7 @@ export function offerTable(offers: readonly Offer[]): string {
 
 /** For people: without the password. */
 export function addressText(address: BrokerAddress): string {
-  if (address.kind === "brokers") return address.brokers.join(",");
-  return address.url.replace(/\/\/([^:@/]*):[^@/]*@/, "//$1:***@");
+  return addressValue(address).replace(/\/\/([^:@/]*):[^@/]*@/, "//$1:***@");
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

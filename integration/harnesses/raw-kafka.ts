@@ -32,13 +32,13 @@ export async function openRawKafka(brokers: readonly string[]): Promise<RawClien
       return openReader(client, topic, await ends(admin, topic));
     },
     async deadLetters(topic, group) {
-      const name = `${topic}.${part(group)}.dlq`;
-      const range = await waiting(admin, name, `${part(group)}.${topic}.dlq`);
+      const name = `_${topic}.${part(group)}.dlq`;
+      const range = await waiting(admin, name, `${part(group)}.${topic}:dlq`);
       return range === undefined || size(range) === 0 ? [] : readRange(client, name, range);
     },
     async depth(topic, group) {
       const id = `${part(group)}.${topic}`;
-      const ranges = [await waiting(admin, topic, id), await waiting(admin, `${topic}.${part(group)}.retry`, id)];
+      const ranges = [await waiting(admin, topic, id), await waiting(admin, `_${topic}.${part(group)}.retry`, id)];
       return ranges.reduce((sum, range) => sum + (range === undefined ? 0 : size(range)), 0);
     },
     async close() {

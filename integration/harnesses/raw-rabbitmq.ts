@@ -36,6 +36,7 @@ export function openRawRabbit(url: string): RawClient {
     );
   const layouts = new Map<string, readonly string[]>();
   return {
+    lacks: ["key", "null-body"],
     async produce(topic, records) {
       const channel = await (await connection()).createConfirmChannel();
       for (const { body, headers = {} } of records) {
@@ -153,5 +154,12 @@ function toRaw({ content, properties }: ConsumeMessage | GetMessage): RawRecord 
   }
   // The key is part of the routing key's hash only; the adapter keeps it as a header.
   const key = headers["sluice-key"];
-  return { ...(key !== undefined && { key }), body: content, headers };
+  const { messageId, contentType } = properties as { readonly messageId?: string; readonly contentType?: string };
+  return {
+    ...(key !== undefined && { key }),
+    body: content,
+    headers,
+    ...(messageId !== undefined && { id: messageId }),
+    ...(contentType !== undefined && { contentType }),
+  };
 }

@@ -1,8 +1,20 @@
 /** Brings a broker up for a harness, and tells the harness (and its child processes) through the environment where it is. */
 import { readFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
-import type { BrokerControl } from "@sluice/conformance";
+import { type BrokerControl, catalogue } from "@sluice/conformance";
 import { type BrokerName, brokers, type ProviderName, type RunningBroker } from "../brokers/index.ts";
+
+/** The broker that each harness needs: the module `<name>.ts` beside this one. */
+export const harnesses: Readonly<Record<HarnessName, BrokerName>> = {
+  kafka: "kafka",
+  rabbitmq: "rabbitmq",
+  redis: "redis",
+  "redis-pubsub": "redis",
+  "sqs-sns": "sqs-sns",
+  "google-pubsub": "google-pubsub",
+};
+
+export type HarnessName = BrokerName | "redis-pubsub";
 
 export interface StartedBroker {
   readonly running: RunningBroker;
@@ -12,11 +24,12 @@ export interface StartedBroker {
 
 /** @throws Error with the reason when the broker cannot be had */
 export async function startForConformance(
-  broker: BrokerName,
+  name: HarnessName,
   provider: ProviderName | undefined,
   version: string | undefined,
   print: (line: string) => void,
 ): Promise<StartedBroker> {
+  const broker = harnesses[name];
   const request = { broker, ...(provider && { provider }), ...(version && { version }) };
   const started = await brokers([request], { log: print });
   print(started.table());
@@ -32,6 +45,7 @@ export function announce(running: RunningBroker): void {
     CONFORMANCE_VERSION: running.version,
     CONFORMANCE_PROVIDER: running.provider,
     CONFORMANCE_ENVIRONMENT: running.environment,
+    CONFORMANCE_KEEPS_DATA: String(running.keepsData ?? true),
   });
 }
 
@@ -49,6 +63,17 @@ export function announced(name: string): {
   } = process.env;
   const kind = CONFORMANCE_ENVIRONMENT as RunningBroker["environment"];
   return { kind, name, version: CONFORMANCE_VERSION, provider: CONFORMANCE_PROVIDER };
+}
+
+/**
+ * Environment skips for a broker that forgets everything when it stops: the cases that stop it. A harness spreads them into its
+ * own `environmentSkips`.
+ */
+export function restartSkips(): Readonly<Record<string, string>> {
+  if (process.env["CONFORMANCE_KEEPS_DATA"] !== "false") return {};
+  const reason = "keeps everything in memory: a restart loses topics and messages by itself";
+  const affected = catalogue.filter(({ uses }) => uses?.includes("control"));
+  return Object.fromEntries(affected.map(({ id }) => [id, reason]));
 }
 
 function controlOf({ control }: RunningBroker): BrokerControl | undefined {

@@ -9,7 +9,8 @@ import { fits, imageOf, knownVersions } from "../brokers/images.ts";
 import { brokerNames, brokers, listing, type BrokerRequest, type RunningBroker } from "../brokers/index.ts";
 import { asEnvironment } from "../brokers/kafka-settings.ts";
 import { freePorts } from "../brokers/ports.ts";
-import { probe, untilReady } from "../brokers/ready.ts";
+import { kinds } from "../brokers/kinds.ts";
+import { untilReady } from "../brokers/ready.ts";
 import { addressText, runTable } from "../brokers/table.ts";
 
 const offers = await listing();
@@ -67,6 +68,17 @@ describe("small parts", () => {
     expect(imageOf("kafka", "3.9.2")).toBe("apache/kafka:3.9.2");
     expect(imageOf("rabbitmq", "4.1")).toBe("rabbitmq:4.1-management");
     expect(knownVersions("kafka")).toContain("3.9.2");
+    expect(imageOf("google-pubsub")).toMatch(/\/google-cloud-cli:emulators$/);
+  });
+
+  test("a version may name one of several products", () => {
+    expect(knownVersions("redis")).toEqual([expect.stringMatching(/^8\./), expect.stringMatching(/^valkey-9\./)]);
+    expect(imageOf("redis", "8.2")).toBe("redis:8.2");
+    expect(imageOf("redis", "valkey-9.0")).toBe("valkey/valkey:9.0");
+    expect(imageOf("redis", "valkey")).toMatch(/^valkey\/valkey:9/);
+    expect(imageOf("sqs-sns", "moto")).toBe(imageOf("sqs-sns"));
+    expect(fits("valkey-9.1.2", "valkey-9.1")).toBe(true);
+    expect(fits("valkey-9.1.2", "valkey")).toBe(true);
   });
 
   test("Kafka's settings follow the image's naming", () => {
@@ -78,7 +90,7 @@ describe("small parts", () => {
   test("the table hides passwords and says why something is missing", () => {
     expect(addressText({ kind: "url", url: "amqp://me:secret@host:1" })).toBe("amqp://me:***@host:1");
     const text = runTable([], [{ request: { broker: "kafka", version: "9" }, why: "first\nsecond" }]);
-    expect(text.split("\n").at(-1)).toMatch(/^kafka +any +9 +- +unavailable: first$/);
+    expect(text.split("\n").at(-1)).toMatch(/^kafka +any +9 +- +- +unavailable: first$/);
   });
 });
 
@@ -101,6 +113,7 @@ describe("what cannot be had", () => {
   test("waiting ends at once, with the log, when the process is gone", async () => {
     const [port] = await freePorts(1);
     const waiting = untilReady(
+      "kafka",
       { kind: "brokers", brokers: [`127.0.0.1:${port}`] },
       { hopeless: () => "exited with code 1", tail: () => Promise.resolve("no space left") },
     );
@@ -114,12 +127,12 @@ describe.each(native)("native $broker $version", ({ broker, version }) => {
   test("starts, answers, survives a kill on the same address, and leaves nothing", async () => {
     const running = await one(request);
     expect(fits(running.version, version)).toBe(true);
-    await probe(running.address);
+    await kinds[broker].probe(running.address);
     const before = running.local?.pid();
 
     await running.control?.restart("kill");
     expect(running.local?.pid()).not.toBe(before);
-    await probe(running.address);
+    await kinds[broker].probe(running.address);
 
     const directory = running.local?.directory ?? "";
     const pid = running.local?.pid() ?? 0;

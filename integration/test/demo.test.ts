@@ -22,14 +22,15 @@ function demo(...options: string[]): Demo {
   return { child, output: text(child.stdout), exit };
 }
 
-/** Resolves when what the demo says on standard error matches. */
-function says({ child }: Demo, pattern: RegExp): Promise<void> {
+/** Resolves when what the demo says on standard error matches, with the match. */
+function says({ child }: Demo, pattern: RegExp): Promise<RegExpExecArray> {
   let said = "";
   return new Promise((resolve, reject) => {
     child.stderr.setEncoding("utf8");
     child.stderr.on("data", (more: string) => {
       said += more;
-      if (pattern.test(said)) resolve();
+      const match = pattern.exec(said);
+      if (match) resolve(match);
     });
     child.once("close", () => reject(new Error(`the demo ended and never said ${pattern}: ${said}`)));
   });
@@ -99,6 +100,35 @@ test("reads orders from standard input", async () => {
   expect(account.groups.map(({ handled }) => handled)).toEqual([1, 1, 1]);
 });
 
+test("takes orders by HTTP, answers for each, and says that it is alive", async () => {
+  const running = demo("--listen", "0", "--json");
+  const url = (await says(running, /listening on (http:\S+);/))[1] ?? "";
+  const order = { orderId: "o-1", customerId: "c-1", email: "ada@mail.example", item: "lamp", quantity: 1, total: 9 };
+  const whole = { ...order, payment: "card", destination: "Porto" };
+  const post = (body: unknown, path = "/orders"): Promise<Response> =>
+    fetch(url + path, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) });
+
+  const accepted = await post(whole);
+  expect(accepted.status).toBe(202);
+  expect(await accepted.json()).toEqual({ id: expect.stringMatching(/-00000001$/) as string });
+  const refused = await post({ ...whole, quantity: 0 });
+  expect(refused.status).toBe(400);
+  expect(await refused.json()).toMatchObject({ error: "INVALID_PAYLOAD", issues: [{ path: "quantity" }] });
+  expect((await post("{")).status).toBe(400);
+  expect((await post(`"${"x".repeat(70_000)}"`)).status).toBe(413);
+  expect((await post(whole, "/elsewhere")).status).toBe(404);
+  expect((await fetch(`${url}/orders`)).status).toBe(405);
+  const [alive, ready] = await Promise.all([fetch(`${url}/livez`), fetch(`${url}/readyz`)]);
+  expect([alive.status, ready.status]).toEqual([200, 200]);
+  expect(await ready.json()).toMatchObject({ status: "up", driver: "memory" });
+
+  running.child.kill("SIGTERM");
+  const account = await accountOf(running);
+  expect(await running.exit).toBe(0);
+  expect(account).toMatchObject({ stoppedBy: "SIGTERM", lost: 0, problems: [], orders: { read: 4, published: 1 } });
+  expect(account.groups.map(({ handled }) => handled)).toEqual([1, 1, 1]);
+});
+
 test.each(["SIGINT", "SIGTERM"] as const)("%s ends the reading, and the account still adds up", async (signal) => {
   const running = demo("--messages", "100000", "--json");
   await says(running, /published [1-9]/);
@@ -129,7 +159,8 @@ test("a second signal ends it at once", async () => {
 });
 
 test.each([
-  [["--broker", "pigeon"], /--broker is "pigeon"; give one of memory, kafka, rabbitmq/],
+  [["--broker", "pigeon"], /--broker is "pigeon"; give one of memory, kafka, rabbitmq, redis, sqs-sns, google-pubsub, all/],
+  [["--broker", "all", "--input", "-"], /--broker all reads the orders once for each broker/],
   [["--messages", "0"], /--messages is "0"; give a whole number, 1 or more/],
   [["--fast"], /--fast/],
 ])("wrong options end with 2: %s", async (options, message) => {

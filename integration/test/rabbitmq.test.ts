@@ -1,3 +1,116 @@
+import { randomUUID } from "node:crypto";
+import { type Bus, connect, type ConnectOptions, isSluiceError, type SluiceError, topic } from "@sluice/core";
+import { rabbitmq } from "@sluice/rabbitmq";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { conformanceOf } from "./conformance.ts";
 
-await conformanceOf("rabbitmq");
+const running = await conformanceOf("rabbitmq");
+const rabbitmqctl = running?.control?.rabbitmqctl;
+const url = running?.address.kind === "url" ? running.address.url : "amqp://localhost";
+
+/** Patterns over names, as RabbitMQ has them. */
+interface Rights {
+  readonly configure: string;
+  readonly write: string;
+  readonly read: string;
+}
+
+/** A bus of a user with these rights only. */
+async function busOf(rights: Rights, options: ConnectOptions = {}): Promise<Bus> {
+  const name = `limited-${randomUUID().slice(0, 8)}`;
+  await rabbitmqctl?.("add_user", name, "secret");
+  onTestFinished(() => rabbitmqctl?.("delete_user", name));
+  await rabbitmqctl?.("set_permissions", "-p", "/", name, rights.configure, rights.write, rights.read);
+  const bus = await connect(rabbitmq({ url, username: name, password: "secret" }), options);
+  onTestFinished(() => bus.close());
+  return bus;
+}
+
+async function owner(): Promise<Bus> {
+  const bus = await connect(rabbitmq({ url }));
+  onTestFinished(() => bus.close());
+  return bus;
+}
+
+/** The error of a call that must fail, and soon. */
+async function refusal(call: () => Promise<unknown>): Promise<SluiceError> {
+  const began = performance.now();
+  const error: unknown = await call().then(
+    () => new Error("it did not fail"),
+    (reason: unknown) => reason,
+  );
+  if (!isSluiceError(error)) throw error;
+  expect(performance.now() - began).toBeLessThan(10_000);
+  return error;
+}
+
+const all = ".*";
+const nothing = "^$";
+
+describe.skipIf(!rabbitmqctl)("rights of a RabbitMQ user", { timeout: 60_000 }, () => {
+  const fresh = () => topic<{ n: number }>(`rights.${randomUUID().slice(0, 8)}`, { groups: ["billing"] });
+
+  test("who may not create is told what and which right is missing", async () => {
+    const bus = await busOf({ configure: nothing, write: all, read: all });
+    const orders = fresh();
+    const subscribing = await refusal(() => bus.subscribe(orders, { group: "billing" }, () => {}));
+    expect(subscribing.code).toBe("FORBIDDEN");
+    expect(subscribing.message).toMatch(new RegExp(`no right to create exchange "${orders.name}".*"configure"`));
+    const publishing = await refusal(() => bus.publish(orders, { n: 1 }));
+    expect(publishing).toMatchObject({ code: expect.stringMatching(/FORBIDDEN|NOT_FOUND/), outcome: "not-stored" });
+    expect(publishing.message).toContain(orders.name);
+  });
+
+  test("who may only use what exists does so", async () => {
+    const orders = fresh();
+    await (await owner()).publish(orders, { n: 1 });
+    const bus = await busOf({ configure: nothing, write: all, read: all });
+    const handled = Promise.withResolvers<number>();
+    await bus.subscribe(orders, { group: "billing" }, ({ n }) => handled.resolve(n));
+    expect(await handled.promise).toBe(1);
+  });
+
+  test("who may not write is refused at the publish, and the connection goes on", async () => {
+    const orders = fresh();
+    await (await owner()).publish(orders, { n: 1 });
+    const bus = await busOf({ configure: nothing, write: nothing, read: all }, { provision: "assume" });
+    const error = await refusal(() => bus.publish(orders, { n: 2 }));
+    expect(error.code).toBe("FORBIDDEN");
+    const handled = Promise.withResolvers<number>();
+    await bus.subscribe(orders, { group: "billing" }, ({ n }) => handled.resolve(n));
+    expect(await handled.promise).toBe(1);
+  });
+
+  test("who may not read is refused at the subscription", async () => {
+    const orders = fresh();
+    await (await owner()).publish(orders, { n: 1 });
+    const bus = await busOf({ configure: nothing, write: all, read: nothing }, { provision: "assume" });
+    const error = await refusal(() => bus.subscribe(orders, { group: "billing" }, () => {}));
+    expect(error.code).toBe("FORBIDDEN");
+    expect(error.message).toContain(`${orders.name}.billing`);
+  });
+});
+
+describe.skipIf(!running)("what is missing", { timeout: 60_000 }, () => {
+  test.each(["assume", "verify"] as const)("a topic that does not exist, with provision '%s'", async (provision) => {
+    const bus = await connect(rabbitmq({ url }), { provision });
+    onTestFinished(() => bus.close());
+    const missing = topic<{ n: number }>(`missing.${randomUUID().slice(0, 8)}`);
+    for (const call of [
+      () => bus.publish(missing, { n: 1 }),
+      () => bus.subscribe(missing, { group: "g" }, () => {}),
+      () => bus.deadLetters(missing, { group: "g" }).count(),
+    ]) {
+      const error = await refusal(call);
+      expect(error.code).toBe("NOT_FOUND");
+      expect(error.message).toContain(missing.name);
+    }
+  });
+
+  test("a virtual host that does not exist", async () => {
+    const there = new URL(url);
+    there.pathname = "/nowhere";
+    const error = await refusal(() => connect(rabbitmq({ url: there.href })));
+    expect(error).toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining('vhost "nowhere"') });
+  });
+});

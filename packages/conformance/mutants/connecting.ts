@@ -163,7 +163,7 @@ export const connecting: readonly Mutant[] = [
             const broom = await connection
               .receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} })
               .catch(() => undefined);
-            const found = (await broom?.receive(1_000, AbortSignal.timeout(10))) ?? [];
+            const found = (await broom?.receive(1_000, AbortSignal.timeout(100))) ?? [];
             await broom?.settle(found.map((delivery) => ({ delivery, accept: true })));
             await broom?.close(signal);
           }

@@ -2,11 +2,15 @@
  * A memory broker with a password and an address, healthy or with the defect that CONFORMANCE_MUTANT names: what the kit needs
  * to show that each of its cases can fail.
  */
-import { defineHarness, type DriverVariant, type Harness, type RawClient } from "@sluice/conformance";
+import { defineHarness, type DriverVariant, type Harness, type RawClient, type RawRecord } from "@sluice/conformance";
 import { type Driver, DriverError } from "@sluice/core/driver";
 import { memory, MemoryBroker, type StoredRecord } from "@sluice/memory";
+import { asChannel } from "./channel.ts";
 import { mutants } from "./index.ts";
-import { type Mutant, mutate } from "./mutant.ts";
+import { asLog } from "./log.ts";
+import { type Base, type Mutant, mutate } from "./mutant.ts";
+import { seekable } from "./seekable.ts";
+import { overWire, upstream } from "./wire.ts";
 
 const leaseMs = 2_500;
 
@@ -28,8 +32,8 @@ function guarded(broker: MemoryBroker, { via, credentials }: DriverVariant): Dri
   };
 }
 
-function toRaw(record: StoredRecord) {
-  return { key: record.key, body: record.body, headers: { ...record.headers, ...record.binaryHeaders } };
+function toRaw({ id, key, body, headers, binaryHeaders }: StoredRecord): RawRecord {
+  return { key, body, headers: { ...headers, ...binaryHeaders }, ...(id !== undefined && { id }) };
 }
 
 function rawOf(broker: MemoryBroker): RawClient {
@@ -47,16 +51,9 @@ function rawOf(broker: MemoryBroker): RawClient {
       }
     },
     async consume(topic) {
-      const [group = ""] = broker.topics().get(topic) ?? [];
-      const before = broker.waiting(topic, group).length;
-      return {
-        read: async (count) =>
-          broker
-            .waiting(topic, group)
-            .slice(before, before + count)
-            .map(toRaw),
-        close: async () => {},
-      };
+      const seen: RawRecord[] = [];
+      const close = broker.watch(topic, (record) => void seen.push(toRaw(record)));
+      return { read: async (count) => seen.splice(0, count), close: async () => close() };
     },
     deadLetters: async (topic, group) => broker.deadLetters(topic, group).map(toRaw),
     async depth(topic, group) {
@@ -67,21 +64,47 @@ function rawOf(broker: MemoryBroker): RawClient {
   };
 }
 
-/** A harness with a broker of its own. `undefined`: healthy. */
-export function mutantHarness(mutant: Mutant | undefined): Harness {
+async function outage(broker: MemoryBroker, downMs: number): Promise<void> {
+  const end = broker.outage();
+  await new Promise((resolve) => setTimeout(resolve, Math.min(downMs, 300)));
+  end();
+}
+
+function driverOf(base: Base, broker: MemoryBroker, variant: DriverVariant, deaf?: boolean): Driver {
+  if (base === "wire") return overWire(memory({ broker, leaseMs }), broker, variant.via ?? upstream, deaf);
+  const driver = guarded(broker, variant);
+  switch (base) {
+    case "log":
+      return asLog(driver);
+    case "channel":
+      return asChannel(driver);
+    case "seekable":
+      return seekable(driver, broker);
+    case "memory":
+      return driver;
+  }
+}
+
+/** A harness with a broker of its own. Without a mutant: the healthy base. */
+export function harnessFor(base: Base, mutant?: Mutant): Harness {
   const broker = new MemoryBroker();
   return defineHarness({
     adapter: "@sluice/memory",
-    environment: { kind: "fake", name: mutant?.name ?? "healthy", provider: "embedded" },
+    environment: { kind: "fake", name: mutant?.name ?? base, provider: "embedded" },
     clients: {},
-    driver: (variant = {}) => (mutant ? mutate(guarded(broker, variant), mutant.changes) : guarded(broker, variant)),
+    driver(variant = {}) {
+      const driver = driverOf(base, broker, variant, mutant?.changes.deaf);
+      return mutant ? mutate(driver, mutant.changes) : driver;
+    },
     raw: async () => rawOf(broker),
     timing: { leaseMs, recoveryMs: 2_500, quietMs: 100 },
-    parallel: 4,
+    control: { restart: (ms) => outage(broker, ms), kill: (ms) => outage(broker, ms) },
+    ...(base === "wire" ? { upstream } : { crash: (clientName) => void broker.disconnect(clientName) }),
+    variables: { CONFORMANCE_MUTANT: mutant?.name ?? "" },
   });
 }
 
-const named = process.env["CONFORMANCE_MUTANT"];
-const harness: Harness = mutantHarness(mutants.find((mutant) => mutant.name === named));
+const named = mutants.find((mutant) => mutant.name === process.env["CONFORMANCE_MUTANT"]);
+const harness: Harness = harnessFor(named?.of ?? "memory", named);
 
 export default harness;

@@ -13,6 +13,11 @@ import type {
   Source,
 } from "@sluice/core/driver";
 
+/**
+ * Healthy drivers: the memory broker as it is, behind a socket, as a log, as a channel that keeps nothing, and with seek.
+ */
+export type Base = "memory" | "wire" | "log" | "channel" | "seekable";
+
 export interface Mutant {
   readonly name: string;
   /** What is wrong, in one sentence. */
@@ -20,6 +25,8 @@ export interface Mutant {
   /** Every one of these cases must fail. */
   readonly killedBy: readonly string[];
   readonly changes: Changes;
+  /** The healthy driver that it is made from. @default 'memory' */
+  readonly of?: Base;
   /** Where the defect is in what the connection says about itself. */
   readonly facts?: (facts: Facts) => Facts;
 }
@@ -29,6 +36,8 @@ export type Maybe<T> = T | undefined;
 
 /** What differs from the healthy driver. Each answers only the members that it replaces. */
 export interface Changes {
+  /** Of the wire itself: nothing notices silence. */
+  readonly deaf?: true;
   readonly connect?: (driver: Driver, context: ConnectContext) => Promise<Connection> | undefined;
   readonly connection?: (connection: Connection, context: ConnectContext) => Partial<Connection>;
   readonly sender?: (sender: Sender, connection: Connection) => Partial<Sender>;
@@ -163,4 +172,23 @@ export function tracking(receiver: Receiver): { readonly open: Set<Delivery>; re
 /** A record with other headers. */
 export function withHeaders(item: SendItem, headers: Record<string, string>): SendItem {
   return { ...item, record: { ...item.record, headers } };
+}
+
+/** A record with its headers changed, one by one; Sluice's own are left alone. */
+export function mapHeaders(
+  item: SendItem,
+  change: (name: string, value: string) => readonly [string, string] | undefined,
+): SendItem {
+  const headers = Object.create(null) as Record<string, string>;
+  for (const [name, value] of Object.entries(item.record.headers)) {
+    const changed = name.startsWith("sluice-") ? ([name, value] as const) : change(name, value);
+    if (changed) headers[changed[0]] = changed[1];
+  }
+  return withHeaders(item, headers);
+}
+
+/** A record with another body; a tombstone stays one. */
+export function mapBody(item: SendItem, change: (body: Uint8Array) => Uint8Array | null): SendItem {
+  const { body } = item.record;
+  return body === null ? item : { ...item, record: { ...item.record, body: change(body) } };
 }

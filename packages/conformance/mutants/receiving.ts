@@ -9,7 +9,7 @@ export const receiving: readonly Mutant[] = [
   {
     name: "accepts-before-the-handler",
     defect: "settles every delivery when it is handed out",
-    killedBy: ["AK-08", "LC-12", "AK-05"],
+    killedBy: ["AK-08", "LC-12", "AK-05", "G-01"],
     changes: {
       receiver: (receiver) => ({
         async receive(max, signal) {
@@ -22,6 +22,24 @@ export const receiving: readonly Mutant[] = [
         extend: async () => [],
       }),
     },
+  },
+  {
+    name: "never-settles",
+    defect: "answers durable to every settlement and settles nothing",
+    killedBy: ["RD-10"],
+    changes: { receiver: () => ({ settle: async (settlements) => settlements.map(() => "durable") }) },
+  },
+  {
+    name: "reads-only-the-first-source",
+    defect: "a receiver of several topics reads the first one",
+    killedBy: ["DL-08"],
+    changes: { sources: async (sources) => sources.slice(0, 1) },
+  },
+  {
+    name: "shows-no-key",
+    defect: "deliveries have no key",
+    killedBy: ["AK-03", "OR-06"],
+    changes: eachDelivery((delivery) => ({ ...delivery, key: null })),
   },
   {
     name: "accepts-what-is-released",
@@ -123,7 +141,7 @@ export const receiving: readonly Mutant[] = [
           await receiver.close(signal);
           const broom = await connection.receiver(sources, options).catch(() => undefined);
           for (let turn = 0; broom && turn < 20; turn++) {
-            const found = (await broom.receive(1_000, AbortSignal.timeout(10))) ?? [];
+            const found = (await broom.receive(1_000, AbortSignal.timeout(100))) ?? [];
             await broom.settle(found.map((delivery) => ({ delivery, accept: true })));
             if (found.length === 0) break;
           }
@@ -184,7 +202,7 @@ export const receiving: readonly Mutant[] = [
   {
     name: "one-at-a-time",
     defect: "hands out one delivery at a time, whatever the window is",
-    killedBy: ["CC-01", "OR-05"],
+    killedBy: ["CC-01", "OR-05", "BA-03"],
     changes: { options: (options) => ({ ...options, window: 1 }) },
   },
   {

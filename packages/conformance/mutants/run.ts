@@ -1,13 +1,21 @@
 /**
  * Runs the kit against drivers with one defect each: `npm run conformance:mutants`. Fails when a defect stays unseen, when a
- * case that should see it does not, when a case fails without any defect, and when a required case sees no defect at all.
+ * case that should see it does not, when a case fails without any defect, and when a case sees no defect at all.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type Case, type CaseResult, catalogue, type Facts, openSession } from "@sluice/conformance";
-import { mutantHarness } from "./harness.ts";
+import {
+  type Case,
+  type CaseResult,
+  catalogue,
+  type Facts,
+  type Harness,
+  openSession,
+  type Profile,
+} from "@sluice/conformance";
+import { harnessFor } from "./harness.ts";
 import { mutants } from "./index.ts";
-import type { Mutant } from "./mutant.ts";
+import type { Base, Mutant } from "./mutant.ts";
 
 interface Verdict {
   readonly name: string;
@@ -21,6 +29,7 @@ interface Verdict {
 const harnessModule = new URL("./harness.ts", import.meta.url);
 const output = new URL("../../../docs/conformance/mutants.json", import.meta.url);
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const secondsSince = (begun: number): string => ((Date.now() - begun) / 1000).toFixed(1);
 
 function caseOf(id: string): Case {
   const found = catalogue.find((stated) => stated.id === id);
@@ -28,56 +37,90 @@ function caseOf(id: string): Case {
   return found;
 }
 
-/** Runs tasks, so many at a time. */
-async function inLanes<T>(width: number, tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
-  const results: T[] = [];
-  const queue = tasks.entries();
-  const lane = async () => {
-    for (const [index, task] of queue) results[index] = await task();
+/** Lets so many tasks run at a time, whoever asks. */
+function lanes(width: number): <T>(run: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let free = width;
+  return async (run) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await run();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
   };
-  await Promise.all(Array.from({ length: width }, lane));
-  return results;
+}
+
+/** Cases mostly wait; those that start processes do not, and measure how long these take. */
+const inLane = { waiting: lanes(40), processes: lanes(1) };
+
+/** Runs cases against one driver. Smoke sizes: what a few messages show needs no thousands. */
+async function runCases(make: () => Harness, ids: readonly string[], facts: Facts): Promise<readonly CaseResult[]> {
+  const run = async (profile: Profile): Promise<readonly CaseResult[]> => {
+    const stated = ids.map(caseOf).filter((each) => (each.profile === "fault") === (profile === "fault"));
+    if (stated.length === 0) return [];
+    const harness = make();
+    const session = await openSession(harnessModule, { profile, sizes: "smoke", seed: 1, harness, facts });
+    try {
+      return await Promise.all(
+        stated.map((each) => {
+          const lane = each.id === "G-21" ? "processes" : "waiting";
+          return inLane[lane](() => session.runCase(each));
+        }),
+      );
+    } finally {
+      await session.close();
+    }
+  };
+  return (await Promise.all([run("standard"), run("fault")])).flat();
 }
 
 async function judge(mutant: Mutant, facts: Facts): Promise<Verdict> {
-  // A child process gets its environment when it is started: only one mutant at a time may start children.
-  const session = await openSession(harnessModule, {
-    profile: "standard",
-    seed: 1,
-    harness: mutantHarness(mutant),
-    facts: mutant.facts?.(facts) ?? facts,
-  });
-  try {
-    const results = await inLanes(
-      3,
-      mutant.killedBy.map((id) => () => session.runCase(caseOf(id))),
-    );
-    const caught = results.filter((result) => result.status === "fail");
-    return {
-      name: mutant.name,
-      defect: mutant.defect,
-      caughtBy: caught.map(({ id, reason = "" }) => ({ id, why: reason.split("\n")[0]?.slice(0, 160) ?? "" })),
-      missedBy: results.filter((result) => result.status !== "fail").map(({ id }) => id),
-    };
-  } finally {
-    await session.close();
-  }
+  const begun = Date.now();
+  const make = () => harnessFor(mutant.of ?? "memory", mutant);
+  const results = await runCases(make, mutant.killedBy, mutant.facts?.(facts) ?? facts);
+  const caught = results.filter((result) => result.status === "fail");
+  const verdict: Verdict = {
+    name: mutant.name,
+    defect: mutant.defect,
+    caughtBy: caught.map(({ id, reason = "" }) => ({ id, why: reason.split("\n")[0]?.slice(0, 160) ?? "" })),
+    missedBy: results.filter((result) => result.status !== "fail").map(({ id }) => id),
+  };
+  const names = verdict.caughtBy.map(({ id }) => id).join(", ") || "NOBODY";
+  const missed = verdict.missedBy.length > 0 ? `; MISSED by ${verdict.missedBy.join(", ")}` : "";
+  print(`${secondsSince(begun).padStart(5)} s ${verdict.name.padEnd(38)} caught by ${names}${missed}`);
+  return verdict;
 }
 
 /** Without a defect every case that judges must pass: otherwise its failures prove nothing. */
-async function control(
-  ids: readonly string[],
-): Promise<{ readonly facts: Facts; readonly failed: readonly CaseResult[] }> {
-  const session = await openSession(harnessModule, { profile: "standard", seed: 1, harness: mutantHarness(undefined) });
-  try {
-    const results = await inLanes(
-      6,
-      ids.map((id) => () => session.runCase(caseOf(id))),
-    );
-    return { facts: session.facts, failed: results.filter((result) => result.status !== "pass") };
-  } finally {
-    await session.close();
-  }
+async function control(base: Base, ids: readonly string[], facts: Facts): Promise<readonly CaseResult[]> {
+  const begun = Date.now();
+  const results = await runCases(() => harnessFor(base), ids, facts);
+  const failed = results.filter((result) => result.status !== "pass");
+  for (const { id, status, reason } of failed) print(`${base}: ${id} fails without a defect: ${status} ${reason}`);
+  const passed = `${results.length - failed.length} of ${ids.length} cases`;
+  print(`${secondsSince(begun).padStart(5)} s ${base} without a defect: ${passed} pass`);
+  return failed;
+}
+
+async function factsOf(base: Base): Promise<Facts> {
+  const options = { profile: "smoke", seed: 1, harness: harnessFor(base) } as const;
+  const session = await openSession(harnessModule, options);
+  await session.close();
+  return session.facts;
+}
+
+async function judgeAll(base: Base, group: readonly Mutant[]) {
+  const ids = [...new Set(group.flatMap((mutant) => mutant.killedBy))].sort();
+  const facts = await factsOf(base);
+  const [failed, verdicts] = await Promise.all([
+    control(base, ids, facts),
+    Promise.all(group.map((mutant) => judge(mutant, facts))),
+  ]);
+  return { failed, verdicts };
 }
 
 async function main(): Promise<number> {
@@ -86,55 +129,32 @@ async function main(): Promise<number> {
   });
   const chosen = mutants.filter((mutant) => !values.mutant || values.mutant.includes(mutant.name));
   const started = Date.now();
-  const ids = [...new Set(chosen.flatMap((mutant) => mutant.killedBy))].sort();
-  const { facts, failed } = await control(ids);
-  for (const { id, status, reason } of failed) print(`${id} does not pass without a defect: ${status} ${reason}`);
-  if (failed.length > 0) return 1;
-  print(`${ids.length} cases pass without a defect, ${((Date.now() - started) / 1000).toFixed(1)} s`);
-  const withChildren = (mutant: Mutant) => mutant.killedBy.some((id) => caseOf(id).uses?.includes("processes"));
-  const run = async (mutant: Mutant): Promise<Verdict> => {
-    const begun = Date.now();
-    const verdict = await judge(mutant, facts);
-    const took = ((Date.now() - begun) / 1000).toFixed(1);
-    const caught = verdict.caughtBy.map(({ id }) => id).join(", ") || "NOBODY";
-    print(
-      `${took.padStart(5)} s ${verdict.name.padEnd(38)} caught by ${caught}${verdict.missedBy.length > 0 ? `; MISSED by ${verdict.missedBy.join(", ")}` : ""}`,
-    );
-    return verdict;
-  };
-  const verdicts = await inLanes(
-    12,
-    chosen.filter((mutant) => !withChildren(mutant)).map((mutant) => () => run(mutant)),
-  );
-  for (const mutant of chosen.filter(withChildren)) {
-    process.env["CONFORMANCE_MUTANT"] = mutant.name;
-    verdicts.push(await run(mutant));
-  }
-  return report(verdicts, values.mutant === undefined, values["no-write"] !== true, started);
+  const byBase = Map.groupBy(chosen, (mutant) => mutant.of ?? "memory");
+  const judged = await Promise.all([...byBase].map(([base, group]) => judgeAll(base, group)));
+  const failed = judged.flatMap((each) => each.failed);
+  const verdicts = judged.flatMap((each) => each.verdicts);
+  const complete = values.mutant === undefined;
+  if (complete && values["no-write"] !== true && failed.length === 0) write(verdicts);
+  return Math.max(failed.length > 0 ? 1 : 0, report(verdicts, complete, started));
 }
 
-function report(verdicts: readonly Verdict[], complete: boolean, write: boolean, started: number): number {
+function report(verdicts: readonly Verdict[], complete: boolean, started: number): number {
   const survivors = verdicts.filter((verdict) => verdict.caughtBy.length === 0);
   const missed = verdicts.filter((verdict) => verdict.missedBy.length > 0);
   const useful = new Set(verdicts.flatMap((verdict) => verdict.caughtBy.map(({ id }) => id)));
-  const idle = complete
-    ? catalogue.filter((stated) => stated.required && !useful.has(stated.id)).map(({ id }) => id)
-    : [];
-  const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  print(
-    `${verdicts.length - survivors.length} of ${verdicts.length} defects caught by ${useful.size} cases in ${seconds} s`,
-  );
+  const idle = complete ? catalogue.filter((stated) => !useful.has(stated.id)).map(({ id }) => id) : [];
+  const caught = verdicts.length - survivors.length;
+  print(`${caught} of ${verdicts.length} defects caught by ${useful.size} cases in ${secondsSince(started)} s`);
   if (survivors.length > 0) print(`survived: ${survivors.map(({ name }) => name).join(", ")}`);
-  if (idle.length > 0) print(`required cases that caught nothing: ${idle.join(", ")}`);
-  if (complete && write) {
-    mkdirSync(new URL(".", output), { recursive: true });
-    const sorted = verdicts.toSorted((one, two) => one.name.localeCompare(two.name));
-    writeFileSync(
-      output,
-      `${JSON.stringify({ mutants: sorted.length, caught: sorted.length - survivors.length, verdicts: sorted }, null, 2)}\n`,
-    );
-  }
+  if (idle.length > 0) print(`cases that caught nothing: ${idle.join(", ")}`);
   return survivors.length > 0 || missed.length > 0 || idle.length > 0 ? 1 : 0;
+}
+
+function write(verdicts: readonly Verdict[]): void {
+  mkdirSync(new URL(".", output), { recursive: true });
+  const sorted = verdicts.toSorted((one, two) => one.name.localeCompare(two.name));
+  const caught = sorted.filter((verdict) => verdict.caughtBy.length > 0).length;
+  writeFileSync(output, `${JSON.stringify({ mutants: sorted.length, caught, verdicts: sorted }, null, 2)}\n`);
 }
 
 // Mutants hang and leak on purpose: what is left of them must not keep this process alive.

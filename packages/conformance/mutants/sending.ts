@@ -1,26 +1,6 @@
 /** Defects on the way to the broker. */
 import type { SendItem } from "@sluice/core/driver";
-import { eachItem, type Mutant, withHeaders } from "./mutant.ts";
-
-const isOwnEntry = ({ to }: SendItem): boolean => to.group !== undefined && to.deadLetter !== true;
-const isDeadLetter = ({ to }: SendItem): boolean => to.deadLetter === true;
-
-function mapHeaders(
-  item: SendItem,
-  change: (name: string, value: string) => readonly [string, string] | undefined,
-): SendItem {
-  const headers = Object.create(null) as Record<string, string>;
-  for (const [name, value] of Object.entries(item.record.headers)) {
-    const changed = name.startsWith("sluice-") ? ([name, value] as const) : change(name, value);
-    if (changed) headers[changed[0]] = changed[1];
-  }
-  return withHeaders(item, headers);
-}
-
-function mapBody(item: SendItem, change: (body: Uint8Array) => Uint8Array | null): SendItem {
-  const { body } = item.record;
-  return body === null ? item : { ...item, record: { ...item.record, body: change(body) } };
-}
+import { eachItem, mapBody, mapHeaders, type Mutant, withHeaders } from "./mutant.ts";
 
 const number = (item: SendItem): number => Number(/\d+$/.exec(item.record.id)?.[0] ?? 0);
 
@@ -67,7 +47,7 @@ export const sending: readonly Mutant[] = [
   {
     name: "confirms-before-storage",
     defect: "confirms at once and stores later, unless the connection is closed by then",
-    killedBy: ["DL-11"],
+    killedBy: ["DL-11", "G-02"],
     changes: {
       sender: (sender) => {
         let open = true;
@@ -102,7 +82,7 @@ export const sending: readonly Mutant[] = [
   {
     name: "swaps-neighbours",
     defect: "stores the records of one call in reverse order",
-    killedBy: ["OR-03", "BA-05"],
+    killedBy: ["OR-03", "BA-05", "OR-04"],
     changes: {
       sender: (sender) => ({
         send: async (items, signal) => [...(await sender.send(items.toReversed(), signal))].reverse(),
@@ -228,78 +208,12 @@ export const sending: readonly Mutant[] = [
     changes: eachItem((item) => ({ ...item, record: { ...item.record, priority: 0 } })),
   },
   {
-    name: "loses-retries",
-    defect: "a retry that goes through the group's own entry never comes back",
-    killedBy: ["PL-09", "G-23", "RD-01", "AK-02"],
-    changes: eachItem((item) => (isOwnEntry(item) ? undefined : item)),
-  },
-  {
-    name: "retry-loses-headers",
-    defect: "the copy in the group's own entry has no headers but Sluice's own",
-    killedBy: ["PL-08"],
-    changes: eachItem((item) =>
-      isOwnEntry(item)
-        ? mapHeaders(item, (name, value) => (name === "content-type" ? [name, value] : undefined))
-        : item,
-    ),
-  },
-  {
-    name: "attempt-is-always-one",
-    defect: "the copy in the group's own entry has lost its count of attempts",
-    killedBy: ["PL-09", "GR-04"],
+    name: "forgets-the-expiry",
+    defect: "stores records without the time after which they are not wanted",
+    killedBy: ["RD-08"],
     changes: eachItem((item) => {
-      const { "sluice-attempts": _, ...headers } = item.record.headers;
-      return isOwnEntry(item)
-        ? withHeaders(item, Object.assign(Object.create(null) as Record<string, string>, headers))
-        : item;
+      const { "sluice-expires-at": _, ...headers } = item.record.headers;
+      return withHeaders(item, Object.assign(Object.create(null) as Record<string, string>, headers));
     }),
-  },
-  {
-    name: "retry-changes-the-body",
-    defect: "the copy in the group's own entry has another body",
-    killedBy: ["PL-08"],
-    changes: eachItem((item) =>
-      isOwnEntry(item)
-        ? mapBody(item, (body) =>
-            Buffer.from(
-              Buffer.from(body)
-                .toString()
-                .replace(/x(?=[^x]*$)/, "y"),
-            ),
-          )
-        : item,
-    ),
-  },
-  {
-    name: "retries-and-redrives-reach-all-groups",
-    defect: "what is meant for one group's own entry is sent to the topic",
-    killedBy: ["GR-04", "RD-06"],
-    changes: eachItem((item) => (isOwnEntry(item) ? { ...item, to: { topic: item.to.topic ?? "" } } : item)),
-  },
-  {
-    name: "loses-dead-letters",
-    defect: "confirms a dead letter and does not store it",
-    killedBy: ["RD-01", "RD-02", "PL-07"],
-    changes: eachItem((item) => (isDeadLetter(item) ? undefined : item)),
-  },
-  {
-    name: "dead-letter-without-reason",
-    defect: "a dead letter has lost why",
-    killedBy: ["RD-02", "RD-03"],
-    changes: eachItem((item) =>
-      isDeadLetter(item)
-        ? mapHeaders(item, (name, value) => (name.startsWith("dlq-") ? undefined : [name, value]))
-        : item,
-    ),
-  },
-  {
-    name: "dead-letter-without-headers",
-    defect: "a dead letter has its reason and has lost its own headers",
-    killedBy: ["RD-03"],
-    changes: eachItem((item) =>
-      isDeadLetter(item)
-        ? mapHeaders(item, (name, value) => (name.startsWith("dlq-") ? [name, value] : undefined))
-        : item,
-    ),
   },
 ];

@@ -88,7 +88,7 @@ export const sharing: readonly Mutant[] = [
   {
     name: "every-member-gets-everything",
     defect: "each member of a group is a group of its own",
-    killedBy: ["GR-02", "G-10"],
+    killedBy: ["GR-02", "G-10", "G-05"],
     changes: {
       sources: async (sources, connection) => {
         const [source] = sources;

@@ -26,8 +26,10 @@ export interface Case {
   readonly profile: Profile;
   /** Declared: `run`; not declared: `inverse`, or a skip for the capability when there is nothing to refuse. */
   readonly needs?: { readonly what: string; readonly holds: (facts: Facts) => boolean };
-  /** What the harness must have. Missing control makes the case invalid. */
-  readonly uses?: readonly ("control" | "processes" | "proxy" | "credentials" | "address" | "raw")[];
+  /** Holds also where a broker has no groups: there a broadcast reads instead. Other cases are skipped for that capability. */
+  readonly groupless?: true;
+  /** What the harness must have; `cut`: any way to break a client's connection. Missing control makes the case invalid. */
+  readonly uses?: readonly ("control" | "processes" | "proxy" | "cut" | "credentials" | "address" | "raw")[];
   /** In all. @default 40 s and four recovery times */
   readonly limitMs?: number;
   /** Must not share the broker with others. @default the fault profile only */

@@ -23,7 +23,8 @@ export interface ContextParts {
   readonly run: string;
   /** Which run of a case in this session: names of a repeated case differ. @default 1 */
   readonly round?: number;
-  readonly profile: Profile;
+  /** Of which profile the numbers of messages are. */
+  readonly sizes: Profile;
   readonly harness: Harness;
   /** The harness's module path, for children. */
   readonly url: string;
@@ -37,7 +38,6 @@ export interface ContextParts {
 export class CaseContext {
   readonly id: string;
   readonly run: string;
-  readonly profile: Profile;
   readonly harness: Harness;
   readonly facts: Facts;
   readonly raw: RawClient;
@@ -49,19 +49,20 @@ export class CaseContext {
   readonly #cleanups: (() => unknown)[] = [];
   readonly #random: () => number;
   readonly #round: number;
+  readonly #sizes: Profile;
   #names = 0;
 
   constructor(parts: ContextParts) {
     this.id = parts.id;
     this.run = parts.run;
     this.#round = parts.round ?? 1;
-    this.profile = parts.profile;
+    this.#sizes = parts.sizes;
     this.harness = parts.harness;
     this.facts = parts.facts;
     this.raw = parts.raw;
     this.journal = parts.journal;
     this.ledger = parts.journal.ledger();
-    this.supervisor = new Supervisor(parts.url, parts.run, parts.journal);
+    this.supervisor = new Supervisor(parts.url, parts.run, parts.journal, parts.harness.variables);
     this.#random = seededRandom(`${parts.seed} ${parts.id}`);
   }
 
@@ -70,9 +71,9 @@ export class CaseContext {
     return this.#random();
   }
 
-  /** The size for the selected profile. */
+  /** The size for the selected profile, or the one whose sizes were asked for. */
   size(smoke: number, standard: number, fault: number = standard): number {
-    return { smoke, standard, fault }[this.profile];
+    return { smoke, standard, fault }[this.#sizes];
   }
 
   /** Limits of a wait for `count` messages. */
@@ -86,9 +87,10 @@ export class CaseContext {
     return `c-${this.run}-${this.id.toLowerCase()}-${this.#round}${what}${++this.#names}`;
   }
 
-  /** A fresh topic of the kit's own messages; keyed, and ordered only when asked. */
+  /** A fresh topic of the kit's own messages; keyed, and ordered only when asked. Without its groups where there are none. */
   topic(options: TopicOptions<Item, Item> = {}): ItemTopic {
-    return topic<Item>(this.name(), { shards: 4, ordering: "none", key: (item) => item.key, ...options });
+    const groups = this.facts.capabilities.group === "absent" ? [] : (options.groups ?? []);
+    return topic<Item>(this.name(), { shards: 4, ordering: "none", key: (item) => item.key, ...options, groups });
   }
 
   /** Opens a bus that is closed at the end of the case. */

@@ -1,11 +1,13 @@
 /** What the fault cases share: plans, load, and what to look for afterwards. */
 import assert from "node:assert/strict";
 import type { Bus } from "@sluice/core";
+import { InvalidError } from "./case.ts";
 import { monotonicMs, pause, poll } from "./clock.ts";
 import type { CaseContext, ItemTopic } from "./context.ts";
 import type { Member } from "./fleet.ts";
-import { depth, missing, publishOne } from "./flow.ts";
+import { missing, publishOne } from "./flow.ts";
 import { type Item, makeItems } from "./payload.ts";
+import { FaultProxy } from "./proxy.ts";
 import type { ConsumerPlan } from "./workers/consumer.ts";
 
 /** The one group of every fault case. */
@@ -57,7 +59,7 @@ export function steadyFlow(
     for (const [index, item] of items.entries()) {
       const due = started + (index / perSecond) * 1000;
       if (due > monotonicMs()) await pause(due - monotonicMs());
-      publishing.push(publishOne(context.ledger, context.run, bus, topic, item));
+      publishing.push(publishOne(context.ledger, context.run, bus, topic, item, { deadline: "2m" }));
     }
     await Promise.all(publishing);
   })();
@@ -79,8 +81,11 @@ export async function reach(context: CaseContext, topic: ItemTopic, count: numbe
   );
 }
 
-/** Waits until every confirmed message is handled, and the broker holds nothing more, unconfirmed arrivals included. */
-export async function caughtUp(context: CaseContext, topic: ItemTopic): Promise<void> {
+/**
+ * Waits until every confirmed message is handled, and the broker holds nothing more, unconfirmed arrivals included. `buses`: those
+ * that consume in this process.
+ */
+export async function caughtUp(context: CaseContext, topic: ItemTopic, buses: readonly Bus[] = []): Promise<void> {
   const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
   const handled = () => context.journal.ids("effect", topic.name, group);
   const confirmed = () => context.journal.ids("publish-ok", topic.name);
@@ -90,7 +95,32 @@ export async function caughtUp(context: CaseContext, topic: ItemTopic): Promise<
     () => [...confirmed().keys()].every((id) => handled().has(id)),
     () => `missing ${missing(context, topic.name, group)}`,
   );
-  await depth(context, topic.name, group, 0);
+  await still(context, topic, buses);
+}
+
+/**
+ * Nothing waits, nothing is held, and no handler starts for a while. n.b. some brokers tell what waits and not what is handed out: a
+ * repeat that a consumer has and has not begun is in no depth, goes back when the consumer drains, and would look like a message that
+ * was left behind.
+ */
+async function still(context: CaseContext, topic: ItemTopic, buses: readonly Bus[]): Promise<void> {
+  const { quietMs, recoveryMs } = context.harness.timing;
+  const starts = () => {
+    context.journal.catchUp();
+    return context.journal.events.filter((event) => event.event === "handler-start" && event.topic === topic.name)
+      .length;
+  };
+  let last = { since: monotonicMs(), starts: starts() };
+  let waiting = -1;
+  let held = -1;
+  const what = () => `nothing waits or is held any more (${waiting} wait, ${held} are held)`;
+  await poll(6 * recoveryMs, what, async () => {
+    waiting = await context.raw.depth(topic.name, group);
+    held = buses.flatMap((bus) => bus.health().subscriptions).reduce((sum, subscription) => sum + subscription.held, 0);
+    const now = starts();
+    if (waiting > 0 || held > 0 || now !== last.starts) last = { since: monotonicMs(), starts: now };
+    return monotonicMs() - last.since >= quietMs ? true : undefined;
+  });
 }
 
 /** Milliseconds from `at` to the first effect after it. */
@@ -176,4 +206,21 @@ export function whenAborted(signal: AbortSignal): Promise<"stopped"> {
     if (signal.aborted) resolve("stopped");
     signal.addEventListener("abort", () => resolve("stopped"), { once: true });
   });
+}
+
+/** A proxy in front of the broker, shown to be in the path: while it refuses, a fresh client must fail. */
+export async function openProxy(context: CaseContext): Promise<FaultProxy> {
+  const { upstream } = context.harness;
+  assert.ok(upstream);
+  const proxy = await FaultProxy.open(upstream);
+  context.cleanup(() => proxy.close());
+  await proxy.refuse();
+  const canary = await context.connect({}, { via: proxy.address }).then(
+    () => "connected",
+    () => "failed",
+  );
+  if (canary !== "failed")
+    throw new InvalidError("the proxy is not in the path: a client connected although it refuses");
+  await proxy.accept();
+  return proxy;
 }

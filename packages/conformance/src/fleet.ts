@@ -2,6 +2,7 @@
 import { after } from "./clock.ts";
 import type { CaseContext } from "./context.ts";
 import { type ConsumerPlan, consumerWorker } from "./workers/consumer.ts";
+import { type PipelinePlan, pipelineWorker } from "./workers/pipeline.ts";
 import { type ProducerPlan, producerWorker } from "./workers/producer.ts";
 
 export interface Member {
@@ -26,9 +27,13 @@ export function startProducer(context: CaseContext, plan: ProducerPlan): Member 
   return start(context, "producer", { ...plan });
 }
 
+export function startPipeline(context: CaseContext, plan: PipelinePlan): Member {
+  return start(context, "pipeline", { ...plan });
+}
+
 function start(
   context: CaseContext,
-  worker: "consumer" | "producer",
+  worker: "consumer" | "producer" | "pipeline",
   options: Readonly<Record<string, unknown>>,
 ): Member {
   const name = `${worker}-${++counter}`;
@@ -57,7 +62,7 @@ function inChild(
 function inProcess(
   context: CaseContext,
   name: string,
-  worker: "consumer" | "producer",
+  worker: "consumer" | "producer" | "pipeline",
   options: Readonly<Record<string, unknown>>,
 ): Member {
   const ledger = context.journal.ledger(name);
@@ -73,7 +78,7 @@ function inProcess(
     stopped.resolve();
     ended.resolve("killed");
   };
-  const run = { consumer: consumerWorker, producer: producerWorker }[worker];
+  const run = { consumer: consumerWorker, producer: producerWorker, pipeline: pipelineWorker }[worker];
   const { harness, run: id } = context;
   const working = run({
     harness,

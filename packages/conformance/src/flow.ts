@@ -1,5 +1,5 @@
 /** What nearly every case does through the public API, with every step in the ledger. */
-import type { Bus, Context, GroupOptions, Outcome, PublishOptions, Subscription } from "@sluice/core";
+import type { Bus, Context, GroupOptions, Outcome, PublishOptions, SubscribeOptions, Subscription } from "@sluice/core";
 import { isSluiceError } from "@sluice/core";
 import { poll } from "./clock.ts";
 import type { CaseContext, ItemTopic } from "./context.ts";
@@ -12,6 +12,20 @@ export type Behaviour = (item: Item, context: Context) => void | Outcome | Promi
 
 /** Fast and generous: cases that are about something else must not run out of attempts or time. */
 export const quickRetry = { attempts: 20, firstDelay: 5, factor: 2, maxDelay: 50 } as const;
+
+/** The same through the group's own entry. n.b. a wait is drawn, and one of nothing is waited here: they are longer. */
+export const movedRetry: Readonly<Record<"attempts" | "firstDelay" | "factor" | "maxDelay" | "inPlace", number>> = {
+  ...quickRetry,
+  firstDelay: 40,
+  factor: 1,
+  maxDelay: 40,
+  inPlace: 0,
+};
+
+/** What has to be typed out at every call where the broker may lose messages. */
+export function stated(bus: Bus): { readonly delivery?: "at-most-once" } {
+  return bus.capabilities.delivery === "at-most-once" ? { delivery: "at-most-once" } : {};
+}
 
 export interface PublishPlan {
   /** Outstanding at once. @default 20 */
@@ -49,7 +63,7 @@ export async function publishOne(
   ledger.write("publish-intent", fields);
   try {
     const headers = { [runHeader]: run, ...options.headers };
-    await bus.publish(topic, item, { id: idOf(item), ...options, headers });
+    await bus.publish(topic, item, { id: idOf(item), ...stated(bus), ...options, headers });
     ledger.write("publish-ok", fields);
     return undefined;
   } catch (error) {
@@ -93,6 +107,14 @@ export function recording(
   };
 }
 
+/** The same options, as a broadcast where there are no groups. */
+export function readable(bus: Bus, options: GroupOptions): SubscribeOptions {
+  if (bus.capabilities.group !== "absent") return options;
+  const { group, start: _, deadLetter: __, transactional: ___, retry = {}, ...rest } = options;
+  const { inPlace: ____, ...inPlaceOnly } = retry;
+  return { ...rest, broadcast: group, retry: inPlaceOnly, ...stated(bus) };
+}
+
 /** Subscribes a recorded handler. */
 export function subscribe(
   context: CaseContext,
@@ -104,7 +126,7 @@ export function subscribe(
 ): Promise<Subscription> {
   return bus.subscribe(
     topic,
-    { retry: quickRetry, ...options },
+    readable(bus, { retry: quickRetry, ...options }),
     recording(ledger, topic.name, options.group, context.run, behaviour),
   );
 }
@@ -129,6 +151,7 @@ export function missing(context: CaseContext, topic: string, group: string): str
 
 /** Waits until the broker holds exactly `count` messages that the group has not settled. */
 export async function depth(context: CaseContext, topic: string, group: string, count: number): Promise<void> {
+  if (context.facts.capabilities.group === "absent") return; // Nothing is kept for anybody.
   let last = -1;
   const ask = async () => ((last = await context.raw.depth(topic, group)) === count ? true : undefined);
   const what = () => `the broker holds ${count} unsettled messages of ${group} (it holds ${last})`;
@@ -137,6 +160,7 @@ export async function depth(context: CaseContext, topic: string, group: string, 
 
 /** Records the group's dead letters; resolves to how many there are. */
 export async function recordDeadLetters(context: CaseContext, topic: string, group: string): Promise<number> {
+  if (context.facts.capabilities.group === "absent") return 0;
   const records = await context.raw.deadLetters(topic, group);
   for (const record of records) {
     const item = record.body === null ? undefined : (JSON.parse(Buffer.from(record.body).toString()) as Item);

@@ -25,7 +25,14 @@ export interface RawRecord {
   readonly key?: Uint8Array | string | null;
   readonly body: Uint8Array | null;
   readonly headers?: Readonly<Record<string, string | Uint8Array>>;
+  /** Reading only, where the broker has a field of its own for it: else the kit looks for a header. */
+  readonly id?: string;
+  /** The same. */
+  readonly contentType?: string;
 }
+
+/** What some wires cannot carry, whoever writes: the kit leaves such foreign messages out. */
+export type RawShape = "key" | "headers" | "binary-headers" | "binary-body" | "empty-body" | "null-body";
 
 /** Reads a topic beside all groups, from the moment it was opened. */
 export interface RawReader {
@@ -39,6 +46,8 @@ export interface RawReader {
  * full; the kit checks that before every run (three in, three out).
  */
 export interface RawClient {
+  /** What no foreign program can write on this wire. @default nothing: all of it can be written */
+  readonly lacks?: readonly RawShape[];
   /** Writes to an existing topic as a foreign producer would, without any header of Sluice. */
   produce(topic: string, records: readonly RawRecord[]): Promise<void>;
   /** Watches an existing topic. What is sent after this resolved is read. */
@@ -87,6 +96,8 @@ export interface Harness {
     readonly version?: string;
     /** `native`, `containers`, `external`, `embedded`. */
     readonly provider?: string;
+    /** `false`: a restart empties it, so that cases which restart it are skipped for the environment. @default true */
+    readonly keepsData?: boolean;
   };
   /** Versions of the client libraries under the adapter. */
   readonly clients: Readonly<Record<string, string>>;
@@ -102,6 +113,8 @@ export interface Harness {
    * as its death would. Kill cases then run their consumers and producers in this process.
    */
   crash?(clientName: string): void;
+  /** Environment variables for child processes, where those of this process would not lead them to the same broker. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** Cases that this environment cannot show, with the reason. Never a statement about the adapter. */
   readonly environmentSkips?: Readonly<Record<string, string>>;
   readonly waivers?: Readonly<Record<string, Waiver>>;

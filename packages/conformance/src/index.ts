@@ -8,6 +8,7 @@ export type {
   RawClient,
   RawReader,
   RawRecord,
+  RawShape,
   Timing,
   Waiver,
 } from "./harness.ts";

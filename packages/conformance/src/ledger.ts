@@ -39,17 +39,24 @@ export interface LedgerEvent {
 
 export type EventFields = Omit<LedgerEvent, "event" | "process" | "sequence" | "at" | "wall">;
 
-/** One process's own append-only file of JSON lines: written before anything else happens, so it survives SIGKILL. */
+/** Lines that a ledger may keep back where nobody kills its process. */
+const unwrittenLines = 500;
+
+/** One process's own append-only file of JSON lines. */
 export class Ledger {
   readonly process: string;
   readonly #file: number;
   readonly #durable: boolean;
   readonly #listener: ((event: LedgerEvent) => void) | undefined;
+  readonly #unwritten: string[] = [];
   #sequence = 0;
   #closed = false;
 
-  /** @param durable `effect` reaches the disk before the message can be settled. */
-  constructor(path: string, process: string, durable = false, listener?: (event: LedgerEvent) => void) {
+  /**
+   * @param durable for processes that get killed: every line is written before anything else happens, and an `effect` is on the
+   * disk before the message can be settled
+   */
+  constructor(path: string, process: string, durable: boolean, listener?: (event: LedgerEvent) => void) {
     this.process = process;
     this.#file = openSync(path, "a");
     this.#durable = durable;
@@ -66,7 +73,8 @@ export class Ledger {
       wall: Date.now(),
       ...fields,
     };
-    writeSync(this.#file, `${JSON.stringify(line)}\n`);
+    this.#unwritten.push(JSON.stringify(line));
+    if (this.#durable || this.#unwritten.length >= unwrittenLines) this.#flush();
     if (this.#durable && event === "effect") fsyncSync(this.#file);
     this.#listener?.(line);
   }
@@ -74,7 +82,12 @@ export class Ledger {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#flush();
     closeSync(this.#file);
+  }
+
+  #flush(): void {
+    if (this.#unwritten.length > 0) writeSync(this.#file, `${this.#unwritten.splice(0).join("\n")}\n`);
   }
 }
 

@@ -20,11 +20,20 @@ export function decide(stated: Case, harness: Harness, facts: Facts, profile: Pr
   }
   const environment = harness.environmentSkips?.[stated.id];
   if (environment !== undefined) return { kind: "skip", skip: "environment", reason: environment };
+  if (stated.uses?.includes("control") && harness.environment.keepsData === false) {
+    return { kind: "skip", skip: "environment", reason: "the broker keeps its data in memory: a restart empties it" };
+  }
   if (stated.uses?.includes("control") && !harness.control) {
     return { kind: "invalid", reason: "the harness has no control over the broker (restart, kill)" };
   }
+  if (stated.uses?.includes("cut") && !harness.crash && !harness.upstream && !harness.control) {
+    return { kind: "invalid", reason: "the harness has no way to break a connection (crash, upstream, control)" };
+  }
   if (stated.uses?.includes("proxy") && !harness.upstream) {
     return { kind: "invalid", reason: "the harness names no upstream address for the proxy" };
+  }
+  if (!stated.groupless && facts.capabilities.group === "absent") {
+    return { kind: "skip", skip: "capability", reason: "needs group" };
   }
   const waiver = waiverOf(stated.id, harness);
   if (!stated.needs || stated.needs.holds(facts)) {

@@ -8,13 +8,15 @@ import { declare, put, receiverOf } from "./seam.ts";
 
 /** Three in, three out, for every hook of the raw client: a hook that answers too little would empty its assertions. */
 export async function selfCheck(harness: Harness, raw: RawClient, run: string, journal: Journal): Promise<Facts> {
-  const open = { id: "SELF", run, profile: "smoke", harness, url: "", raw, journal, seed: 0 } as const;
+  const open = { id: "SELF", run, sizes: "smoke", harness, url: "", raw, journal, seed: 0 } as const;
   const context = new CaseContext({ ...open, facts: undefined as never }); // Only what follows uses it; needs no facts.
   try {
     const parts = await context.connection();
     const { connection } = parts;
+    const { capabilities, limits, server } = connection;
     const [topic, group] = [context.name(), "g"];
-    await declare(parts, topic, [group]);
+    const groupless = capabilities.group === "absent";
+    await declare(parts, topic, groupless ? [] : [group]);
     const reader = await raw.consume(topic);
     try {
       await raw.produce(
@@ -27,11 +29,11 @@ export async function selfCheck(harness: Harness, raw: RawClient, run: string, j
     } finally {
       await reader.close();
     }
+    if (groupless) return { capabilities, limits, server, lease: undefined };
     await expectThree("raw.depth", harness, () => raw.depth(topic, group));
     await put(connection, { topic, group, deadLetter: true }, ["dead 1", "dead 2", "dead 3"]);
     await expectThree("raw.deadLetters", harness, async () => (await raw.deadLetters(topic, group)).length);
     const receiver = await receiverOf(context, connection, topic, group);
-    const { capabilities, limits, server } = connection;
     return { capabilities, limits, server, lease: receiver.lease };
   } finally {
     const problems = await context.close();

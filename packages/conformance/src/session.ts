@@ -17,6 +17,8 @@ export interface SessionOptions {
   readonly seed?: number;
   /** Instead of the harness's own. */
   readonly control?: BrokerControl;
+  /** Sends as many messages as this profile does. @default the profile itself */
+  readonly sizes?: Profile;
   /** Keep the ledgers. @default a temporary folder, removed at the end */
   readonly directory?: string;
   /** Instead of importing the module: for harnesses that differ from it only in this process. */
@@ -57,18 +59,23 @@ export async function openSession(url: string | URL, options: SessionOptions): P
       cause: error,
     });
   }
-  const shared = { harness, facts, raw, run, seed, url: String(url), profile: options.profile };
+  const { profile, sizes = profile } = options;
+  const shared = { harness, facts, raw, run, seed, url: String(url), sizes };
   let number = 0;
   return {
     harness,
     facts,
-    profile: options.profile,
+    profile,
     run,
     seed,
     runCase(stated) {
       const round = ++number;
       const journal = () => new Journal(join(directory, `${stated.id}-${round}`));
-      return execute(stated, () => new CaseContext({ ...shared, id: stated.id, round, journal: journal() }), shared);
+      return execute(stated, () => new CaseContext({ ...shared, id: stated.id, round, journal: journal() }), {
+        harness,
+        facts,
+        profile,
+      });
     },
     async close() {
       await raw.close();

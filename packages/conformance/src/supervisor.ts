@@ -48,12 +48,15 @@ export class Supervisor {
   readonly #harness: string;
   readonly #run: string;
   readonly #journal: Journal;
+  readonly #variables: Readonly<Record<string, string>>;
   readonly #children: Child[] = [];
 
-  constructor(harness: string, run: string, journal: Journal) {
+  /** @param variables added to the environment of every child */
+  constructor(harness: string, run: string, journal: Journal, variables: Readonly<Record<string, string>> = {}) {
     this.#harness = harness;
     this.#run = run;
     this.#journal = journal;
+    this.#variables = variables;
   }
 
   /** Starts `worker` (a module of `workers/`) as process `name`; its ledger is followed. */
@@ -61,7 +64,7 @@ export class Supervisor {
     const child = fork(entry, [], {
       execPath: process.execPath,
       execArgv: extension === ".ts" ? ["--conditions=@sluice/source"] : [],
-      env: childEnvironment(),
+      env: { ...childEnvironment(), ...this.#variables },
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     living.add(child);

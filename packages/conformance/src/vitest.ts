@@ -1,5 +1,5 @@
 /** The catalogue as vitest tests: one line in an adapter's test file. */
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { catalogue } from "./cases/index.ts";
 import { openSession, type Session, type SessionOptions } from "./session.ts";
 
@@ -23,6 +23,7 @@ export function conformance(url: URL, options: ConformanceOptions = {}): void {
   const chosen = catalogue.filter((stated) =>
     options.cases ? options.cases.includes(stated.id) : (stated.profile === "fault") === (profile === "fault"),
   );
+  vi.setConfig({ maxConcurrency: chosen.length }); // The session below takes turns as its broker bears it.
   describe(`${title} (${profile})`, () => {
     let session: Session | undefined;
     let turns = takingTurns(1);

@@ -7,6 +7,7 @@ import type { Run } from "./consume/runner.ts";
 import type { DrainOptions, Event, Subscription } from "./consume/subscription.ts";
 import type { Context, Handler } from "./context.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { fromDriver } from "./driver-failure.ts";
 import type { Capabilities, Driver, Finding, Limits } from "./driver/index.ts";
 import { milliseconds } from "./duration.ts";
 import { SluiceError } from "./errors.ts";
@@ -186,8 +187,23 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
 
   /** What must exist on the broker for everything that this bus declared so far, and for these topics. Needs no broker. */
   plan(topics: readonly AnyTopic[] = []): Plan {
+    return planOf(this.#core.driver, this.#core.declarations.with(topics).snapshot());
+  }
+
+  /**
+   * Makes (or checks, by `connect`'s `provision`) what these topics and the groups that they name need, before anybody publishes or
+   * subscribes: for deployments. Resolves when all of it is usable.
+   *
+   * @throws SluiceError `NOT_FOUND`, `MISMATCH` or `FORBIDDEN`, naming every resource
+   */
+  async provision(topics: readonly AnyTopic[], signal?: AbortSignal): Promise<void> {
+    this.#checkOpen();
     for (const topic of topics) this.#core.declarations.addTopic(topic);
-    return planOf(this.#core.driver, this.#core.declarations.snapshot());
+    const connection = await this.#core.keeper.connection(signal);
+    const names = topics.map(({ name }) => name);
+    await this.#core.keeper.provision(connection, names).catch((error: unknown) => {
+      throw fromDriver(error);
+    });
   }
 
   /** Compares the plan with the broker, and changes nothing: a finding per resource. */

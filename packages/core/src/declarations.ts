@@ -56,6 +56,14 @@ export class Declarations {
     });
   }
 
+  /** These and more; what is here stays as it is. */
+  with(topics: readonly AnyTopic[]): Declarations {
+    const more = new Declarations();
+    for (const [name, entry] of this.#entries) more.#entries.set(name, { ...entry, groups: new Map(entry.groups) });
+    for (const topic of topics) more.addTopic(topic);
+    return more;
+  }
+
   has(topic: AnyTopic): boolean {
     return this.#entries.get(topic.name)?.topic === topic;
   }

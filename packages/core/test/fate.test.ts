@@ -48,6 +48,8 @@ test("what is thrown", () => {
   });
   expect(fate(fails(new UnavailableError("down")))).toMatchObject({ kind: "hold" });
   expect(fate(fails(new SluiceError("INVALID_PAYLOAD", "bad")))).toMatchObject({ reason: "invalid", detail: "bad" });
+  const unpublished = new SluiceError("INVALID_PAYLOAD", "bad", { outcome: "not-stored" });
+  expect(fate(fails(unpublished))).toMatchObject({ kind: "retry" });
   for (const thrown of [new Error("x"), new TypeError("x"), "x", undefined, null, 0, Object.create(null)]) {
     expect(fate(fails(thrown))).toMatchObject({ kind: "retry", delayMs: 100, inPlace: true, error: thrown });
     expect(fate({ ...fails(thrown), failures: 2 })).toMatchObject({ kind: "dead-letter", reason: "exhausted" });

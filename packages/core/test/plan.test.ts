@@ -85,8 +85,9 @@ test("compare reads the broker and changes nothing", async () => {
   const bus = await connect(memory(), { runtime: clock.runtime });
   const before = await clock.run(bus.compare([orders]));
   expect(before.every(({ state }) => state === "missing")).toBe(true);
-  expect(before.length).toBe(bus.plan().resources.length);
-  await clock.run(bus.publish(orders, 1));
+  expect(before.length).toBe(bus.plan([orders]).resources.length);
+  expect(bus.plan().resources).toEqual([]);
+  await clock.run(bus.provision([orders]));
   const after = await clock.run(bus.compare([orders]));
   expect(after.map(({ state }) => state)).toEqual(before.map(() => "ok"));
   await clock.run(bus.close());

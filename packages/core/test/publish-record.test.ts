@@ -136,6 +136,12 @@ describe("refused before the wire, with the numbers", () => {
       /cannot have priorities/,
     ],
     [
+      "no headers",
+      "UNSUPPORTED",
+      () => build({ headers: { a: "b" } }, { capabilities: { headers: "absent" } }),
+      /message to "orders" has headers/,
+    ],
+    [
       "no delay",
       "UNSUPPORTED",
       () => build({ delay: 1 }, { capabilities: { delay: { group: "native", topic: "absent" } } }),

@@ -70,6 +70,43 @@ test.each([
   },
 );
 
+test("where returns count, a suspect runs alone before anything else comes, and not as a copy behind the backlog", async () => {
+  const wrap = <D extends Driver>(driver: D): D => ({
+    ...driver,
+    capabilities: { ...driver.capabilities, release: { order: "kept", counted: true } },
+    connect: async (context: Parameters<Driver["connect"]>[0]) => {
+      const connection = await driver.connect(context);
+      return Object.assign(connection, {
+        capabilities: { ...connection.capabilities, release: { order: "kept", counted: true } },
+      });
+    },
+  });
+  const bench = await faultyBench({ wrap });
+  const { clock, faulty, bus, broker } = bench;
+  const hops: unknown[] = [];
+  let cut = 0;
+  await clock.run(
+    bus.subscribe(plain, { group: "work", concurrency: 1 }, (payload, { signal, message }) => {
+      if (payload !== "suspect") return;
+      hops.push(message.headers["sluice-hop"]);
+      if (cut === 2) return;
+      return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+    }),
+  );
+  await publish(bench, "suspect", "one", "two");
+  for (; cut < 2;) {
+    cut++;
+    faulty.revokeAll();
+    await clock.settle();
+  }
+  await clock.advance(1000);
+  expect(hops).toEqual([undefined, undefined, undefined]);
+  await clock.advance(20_000);
+  expect(broker.depth("plain", "work")).toMatchObject({ ready: 0, inFlight: 0, deadLetters: 0 });
+  await clock.run(bus.close());
+  expect(clock.timers).toBe(0);
+});
+
 test("a process that lives is no proof: what comes back to it because its lease was lost is not convicted", async () => {
   const bench = await faultyBench();
   const { clock, faulty, broker } = bench;

@@ -1,16 +1,17 @@
 import { type Delivery, type LostReason, type ReceiverOptions, type Source } from "@sluice/core/driver";
-import type { ConsumerClient } from "./client.ts";
+import type { ConsumerClient, Ends } from "./client.ts";
 import type { CommitLoop } from "./commits.ts";
 import { codeOfError } from "./errors.ts";
 import type { Intake } from "./intake.ts";
 import type { Membership } from "./membership.ts";
-import { Shard } from "./shard.ts";
-import type { Ends, StartPositions } from "./starts.ts";
+import { type Load, Shard } from "./shard.ts";
+import type { Shards } from "./shards.ts";
+import type { StartPositions } from "./starts.ts";
 
 export interface AssignmentParts {
-  readonly source: Source;
   readonly options: ReceiverOptions;
-  readonly shards: Map<string, Shard>;
+  readonly shards: Shards;
+  readonly load: Load;
   readonly client: ConsumerClient;
   readonly membership: Membership;
   readonly intake: Intake;
@@ -19,6 +20,7 @@ export interface AssignmentParts {
   /** Where a finite source ends. */
   readonly ends: Ends | undefined;
   idOf(topic: string, partition: number): string;
+  sourceOf(topic: string): Source;
   /** These are not ours any more. */
   gone(shards: readonly Shard[]): void;
 }
@@ -62,17 +64,18 @@ export class Assignment {
 
   /** Nothing of these is handed out before its position, start mark and fence are stored. */
   async #begin(places: readonly Place[], epoch: number): Promise<boolean> {
-    const { shards, starts, source, options, ends, intake, membership } = this.#parts;
+    const { shards, starts, options, load, ends, intake, membership } = this.#parts;
     const begins = await starts.of(places);
     if (membership.epoch !== epoch) return false;
     const fresh = places.flatMap((place, index) => {
       const begin = begins[index];
       const end = ends && (ends.get(place.topic)?.get(place.partition)?.high ?? 0);
       const until = end ?? Number.POSITIVE_INFINITY;
+      const source = this.#parts.sourceOf(place.topic);
       const counted = !("broadcast" in source);
-      return begin ? [new Shard({ ...place, source, until }, begin, { window: options.window, counted })] : [];
+      return begin ? [new Shard({ ...place, source, until }, begin, { window: options.window, counted, load })] : [];
     });
-    for (const shard of fresh) shards.set(shard.id, shard);
+    for (const shard of fresh) shards.set(shard);
     if (!(await this.#stored(epoch))) return false;
     for (const shard of fresh) {
       shard.ready = true;

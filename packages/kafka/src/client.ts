@@ -39,16 +39,14 @@ interface TopicMessages {
 }
 
 export interface AdminClient {
-  /** The first of these that does not exist. */
-  missing(topics: readonly string[]): Promise<string | undefined>;
-  /** Number of partitions, or `undefined` when the topic does not exist. */
-  partitions(topic: string): Promise<number | undefined>;
-  /** Dynamic and default configuration of a topic by name. */
-  settings(topic: string): Promise<ReadonlyMap<string, string>>;
+  /** Number of partitions of those that exist. */
+  partitions(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** Dynamic and default configuration by topic and name. */
+  settings(topics: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>>;
   /** Creates those that do not exist yet; they may be usable only a moment later. */
   createTopics(topics: readonly NewTopic[]): Promise<void>;
   /** First and next offset of every partition (up to the last stable one: records of an open transaction do not count). */
-  ends(topic: string): Promise<ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
+  ends(topics: readonly string[]): Promise<Ends>;
   /** Of every partition of these topics. */
   committed(groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]>;
   /** Of these partitions: one request less for every topic. */
@@ -59,6 +57,9 @@ export interface AdminClient {
   read(topic: string, partition: number, from: number): Promise<PartitionRead>;
   ping(): Promise<void>;
 }
+
+/** First and next offsets of every partition of some topics. */
+export type Ends = ReadonlyMap<string, ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
 
 export interface TopicPartition {
   readonly topic: string;
@@ -99,6 +100,8 @@ export interface ProducerClient {
 export interface ConsumerSettings {
   readonly groupId: string;
   readonly topics: readonly string[];
+  /** Longest wait of an idle fetch, milliseconds. */
+  readonly fetchWait: number;
 }
 
 /** None may throw. */

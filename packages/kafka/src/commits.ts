@@ -16,26 +16,25 @@ export interface CommitTarget {
   failed(error: unknown): void;
 }
 
-/** Commits prefixes: one request at a time, at every quarter of the window or every second, and on demand. */
+/**
+ * Commits prefixes: one request at a time; as soon as a partition has finished a quarter of its window, every second, and on demand.
+ * Three quarters of the window are left to hand out from while the request is under way.
+ */
 export class CommitLoop {
   readonly #target: CommitTarget;
   readonly #runtime: Runtime;
-  readonly #quarter: number;
-  #accepted = 0;
   #cancelTimer: (() => void) | undefined;
   #tail: Promise<void> = Promise.resolve();
   #queued: Promise<void> | undefined;
 
-  constructor(target: CommitTarget, runtime: Runtime, window: number) {
+  constructor(target: CommitTarget, runtime: Runtime) {
     this.#target = target;
     this.#runtime = runtime;
-    this.#quarter = Math.max(1, Math.floor(window / 4));
   }
 
-  /** A record was accepted. */
-  accepted(): void {
-    this.#accepted += 1;
-    if (this.#accepted >= this.#quarter || this.#target.clean) this.request();
+  /** A record of this partition was accepted. */
+  accepted(shard: Shard): void {
+    if (shard.ripe || this.#target.clean) this.request();
     else this.#cancelTimer ??= this.#runtime.timer(intervalMs, () => this.request());
   }
 
@@ -65,7 +64,6 @@ export class CommitLoop {
   async #once(): Promise<void> {
     const { clean } = this.#target;
     this.stop();
-    this.#accepted = 0;
     const shards = [...this.#target.shards()].filter(
       (shard) => clean || shard.dirty || shard.position > shard.committed,
     );

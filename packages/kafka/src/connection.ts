@@ -5,6 +5,7 @@ import {
   type Delivery,
   DriverError,
   type Finding,
+  type Limits,
   type ProvisionMode,
   type Receiver,
   type ReceiverOptions,
@@ -13,7 +14,7 @@ import {
   type Source,
 } from "@sluice/core/driver";
 import { backlogOf, browseDeadLetters } from "./reading.ts";
-import { type KafkaCapabilities, capabilities, limits } from "./capabilities.ts";
+import { type KafkaCapabilities, capabilities, limitsOf } from "./capabilities.ts";
 import type { KafkaClient } from "./client.ts";
 import { toDriverError } from "./errors.ts";
 import type { MemberContext } from "./member.ts";
@@ -30,7 +31,7 @@ const joinGraceMs = 3_000;
 /** Never fails as a whole: the client reconnects by itself, and senders and receivers end one by one. */
 export class KafkaConnection implements Connection {
   readonly capabilities: KafkaCapabilities = capabilities;
-  readonly limits: typeof limits = limits;
+  readonly limits: Limits;
   readonly server: string;
   readonly native: unknown;
   readonly closed: Promise<DriverError | undefined>;
@@ -40,7 +41,7 @@ export class KafkaConnection implements Connection {
   readonly #topics: TopicCatalogue;
   readonly #open = new Set<Sender | Receiver>();
   readonly #opening = new Set<Promise<unknown>>();
-  /** Positions of broadcast instances whose receiver failed, by instance and topic. */
+  /** Positions of broadcast instances whose receiver failed. */
   readonly #remembered = new Map<string, Map<string, number>>();
   #finish!: (reason: undefined) => void; // set in the constructor, by the promise
   #closing: Promise<void> | undefined;
@@ -49,6 +50,7 @@ export class KafkaConnection implements Connection {
     this.#client = client;
     this.#config = config;
     this.#context = context;
+    this.limits = limitsOf(config);
     this.server = client.server;
     this.native = client.native;
     this.#topics = new TopicCatalogue(client.admin, context.runtime, config.metadataMaxAge);
@@ -68,20 +70,18 @@ export class KafkaConnection implements Connection {
   sender(): Promise<Sender> {
     return this.#opened("cannot open a producer", async () => {
       const producer = await this.#client.producer();
-      return new KafkaSender(producer, this.#topics, this.#context.runtime, this.#config.namespace);
+      return new KafkaSender(producer, this.#topics, this.#context.runtime, this.#config.names);
     });
   }
 
   receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
-    return this.#opened("cannot open a receiver", () =>
-      KafkaReceiver.open(sources, options, (source) => this.#memberContext(source), this.#context.runtime),
-    );
+    return this.#opened("cannot open a receiver", () => KafkaReceiver.open(sources, options, this.#memberContext()));
   }
 
   backlog(source: Source, signal: AbortSignal): Promise<Backlog> {
     const remembered = this.#memory(source);
     return this.#bounded(
-      backlogOf(this.#client.admin, source, this.#config.namespace, remembered),
+      backlogOf(this.#client.admin, source, this.#config.names, remembered),
       signal,
       "cannot read the backlog",
     );
@@ -93,7 +93,7 @@ export class KafkaConnection implements Connection {
     max: number,
     signal: AbortSignal,
   ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
-    const work = browseDeadLetters(this.#client.admin, source, this.#config.namespace, after, max);
+    const work = browseDeadLetters(this.#client.admin, source, this.#config.names, after, max);
     return this.#bounded(work, signal, "cannot browse");
   }
 
@@ -136,20 +136,20 @@ export class KafkaConnection implements Connection {
     }
   }
 
-  #memberContext(source: Source): MemberContext {
+  #memberContext(): MemberContext {
     const { runtime } = this.#context;
     return {
       client: this.#client,
       config: this.#config,
       runtime,
-      remembered: this.#memory(source),
+      remembered: (source) => this.#memory(source),
       report: (event) => this.#context.report(event),
     };
   }
 
   #memory(source: Source): Map<string, number> {
     if (!("broadcast" in source)) return new Map();
-    const key = JSON.stringify([source.broadcast, source.instance, source.topic]);
+    const key = JSON.stringify([source.broadcast, source.instance]);
     const memory = this.#remembered.get(key) ?? new Map<string, number>();
     this.#remembered.set(key, memory);
     return memory;

@@ -1,9 +1,10 @@
-import type { DriverEvent, ReceiverOptions, Runtime, Source } from "@sluice/core/driver";
+import type { DriverEvent, ReceiverOptions, Runtime } from "@sluice/core/driver";
 import type { ConsumedBatch, ConsumerClient } from "./client.ts";
 import { leavesAt } from "./delays.ts";
-import { tierMsOf } from "./names.ts";
+import type { Names } from "./names.ts";
 import { dueOf } from "./record.ts";
-import { Shard } from "./shard.ts";
+import { type Load, Shard } from "./shard.ts";
+import type { Shards } from "./shards.ts";
 
 /** Records read ahead of one partition, whatever the window: fewer would leave it idle for a fetch wait at every refill. */
 const readAhead = 4_096;
@@ -12,9 +13,9 @@ const readAhead = 4_096;
 type IntakeState = "open" | "doubtful" | "closed";
 
 export interface IntakeContext {
-  readonly shards: Map<string, Shard>;
-  readonly source: Source;
-  readonly namespace: string;
+  readonly shards: Shards;
+  readonly load: Load;
+  readonly names: Names;
   readonly options: ReceiverOptions;
   readonly runtime: Runtime;
   idOf(topic: string, partition: number): string;
@@ -73,7 +74,7 @@ export class Intake {
   /** Tells the client to fetch or not: enough read ahead stops it, half of that starts it again. */
   flow(shard: Shard): void {
     const { window, windowBytes } = this.#context.options;
-    const total = [...this.#context.shards.values()].reduce((sum, { waitingBytes }) => sum + waitingBytes, 0);
+    const total = this.#context.load.bytes;
     const ahead = window === 1 ? 1 : Math.max(readAhead, window);
     const full = shard.waiting >= ahead || (total >= windowBytes && shard.waiting > 0);
     const low = shard.waiting <= ahead / 2 && (total <= windowBytes / 2 || shard.waiting === 0);
@@ -85,21 +86,23 @@ export class Intake {
   }
 
   #apply(batch: ConsumedBatch): void {
-    const { shards, source, namespace } = this.#context;
+    const { shards, names } = this.#context;
     const found = shards.get(this.#context.idOf(batch.topic, batch.partition));
     if (!found?.ready) return;
     const shard = found.moved ? this.#moved(found, Number(batch.records[0]?.offset ?? batch.next)) : found;
-    const tierMs = "delayed" in source ? tierMsOf(namespace, batch.topic) : undefined;
+    const tierMs = "delayed" in shard.source ? names.tierMs(batch.topic) : undefined;
     for (const record of batch.records) {
       shard.add(record, tierMs === undefined ? 0 : leavesAt(tierMs, Number(record.timestamp), dueOf(record)));
     }
+    if (shard.waiting > 0) shards.hot.add(shard.topic);
     shard.reach(Number(batch.next));
     this.flow(shard);
   }
 
   /** The log begins elsewhere: later (retention deleted what we had not read), or earlier (the topic was made anew). */
   #moved(shard: Shard, first: number): Shard {
-    const { source, options, runtime, shards } = this.#context;
+    const { options, runtime, shards, load } = this.#context;
+    const { source } = shard;
     const place = `"${shard.topic}" partition ${shard.partition}`;
     shard.moved = false;
     // n.b. kafkajs has overwritten the committed offset with "earliest".
@@ -114,11 +117,11 @@ export class Intake {
     const detail = `kafka: ${place} begins again at offset ${first}, before ${shard.next}; reading from there`;
     this.#context.report({ kind: "recreated", source, detail });
     const begin = { position: first, starts: [], finished: [], epoch: Math.floor(runtime.wallMs()), born: 0 };
-    const anew = new Shard(shard, begin, { window: options.window, counted: shard.counted });
+    const anew = new Shard(shard, begin, { window: options.window, counted: shard.counted, load });
     anew.ready = true;
     anew.held = shard.held;
     anew.paused = shard.paused;
-    shards.set(shard.id, anew);
+    shards.set(anew);
     this.#context.replaced(shard);
     this.#context.dirty();
     return anew;

@@ -28,7 +28,7 @@ export function kafka(options: KafkaOptions): Driver<KafkaCapabilities, KafkaMes
     name: "kafka",
     system: "kafka",
     capabilities,
-    topology: (declaration: Declaration): readonly Resource[] => topologyOf(declaration, config.namespace),
+    topology: (declaration: Declaration): readonly Resource[] => topologyOf(declaration, config.names),
     async connect(context: ConnectContext): Promise<Connection> {
       const limit = new AbortController();
       const abort = (): void => limit.abort();

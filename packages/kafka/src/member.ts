@@ -7,24 +7,34 @@ import {
   type Source,
 } from "@sluice/core/driver";
 import { Assignment, lose, outstanding } from "./assignment.ts";
-import type { AdminClient, CommitPosition, ConsumerClient, KafkaClient } from "./client.ts";
+import type { CommitPosition, ConsumerClient, Ends, KafkaClient } from "./client.ts";
 import { CommitLoop, type CommitTarget } from "./commits.ts";
 import { toDriverError } from "./errors.ts";
 import { Intake } from "./intake.ts";
-import { groupIdOf, topicsOf } from "./names.ts";
 import { Membership } from "./membership.ts";
 import type { KafkaConfig } from "./options.ts";
-import { Shard } from "./shard.ts";
-import { type Ends, StartPositions, endsAtOpening } from "./starts.ts";
+import type { Load, Shard } from "./shard.ts";
+import { Shards } from "./shards.ts";
+import { StartPositions, type TopicSource, endsAtOpening } from "./starts.ts";
 import { unlessAborted } from "./waiting.ts";
 
 export interface MemberContext {
   readonly client: KafkaClient;
   readonly config: KafkaConfig;
   readonly runtime: Runtime;
-  /** Where broadcast instances stopped, by `topic/partition`; kept until an orderly close. */
-  readonly remembered: Map<string, number>;
+  /** Where a broadcast instance stopped, by `topic/partition`; kept until an orderly close. */
+  remembered(source: Source): Map<string, number>;
   report(event: DriverEvent): void;
+}
+
+/** What one consumer of a receiver reads. All of its sources belong to one Kafka group. */
+export interface Membering {
+  readonly groupId: string;
+  /** Makes ids of shards unique within the receiver. */
+  readonly suffix: string;
+  /** By Kafka topic. */
+  readonly topics: ReadonlyMap<string, TopicSource>;
+  readonly fetchWait: number;
 }
 
 export interface MemberHooks {
@@ -40,99 +50,93 @@ const leaveMs = 1_000;
 
 /** Our membership in one Kafka group: the assignment and its epochs, start positions, hand-over. */
 export class Member {
-  readonly source: Source;
-  readonly topics: readonly string[];
+  readonly shards: Shards = new Shards();
   readonly #context: MemberContext;
+  readonly #reads: Membering;
   readonly #options: ReceiverOptions;
   readonly #hooks: MemberHooks;
-  readonly #groupId: string;
-  readonly #suffix: string;
   readonly #client: ConsumerClient;
   readonly #commits: CommitLoop;
   readonly #intake: Intake;
   readonly #assignment: Assignment;
-  readonly #shards = new Map<string, Shard>();
   /** Where a finite source ends. */
   readonly #ends: Ends | undefined;
+  /** Positions in memory instead of commits. */
+  readonly #remembered: Map<string, number> | undefined;
   readonly #live = Promise.withResolvers<void>();
   readonly #membership: Membership;
   #stopped = false;
   #ended = false;
 
   private constructor(
-    source: Source,
-    suffix: string,
+    reads: Membering,
     options: ReceiverOptions,
     context: MemberContext,
     hooks: MemberHooks,
     opening: Ends,
   ) {
-    const { client, config, runtime, remembered } = context;
-    const { namespace } = config;
-    this.source = source;
-    this.topics = topicsOf(source, namespace);
-    this.#suffix = suffix;
+    const { client, config, runtime } = context;
+    const { groupId, topics } = reads;
+    const [first] = topics.values();
+    const broadcast = first !== undefined && "broadcast" in first.source;
+    this.#reads = reads;
     this.#context = context;
     this.#options = options;
     this.#hooks = hooks;
-    this.#groupId = groupIdOf(source, namespace);
-    this.#ends = "deadLetter" in source && source.deadLetter ? opening : undefined;
+    this.#ends = first && "deadLetter" in first.source && first.source.deadLetter ? opening : undefined;
+    this.#remembered = broadcast ? context.remembered(first.source) : undefined;
     this.#membership = new Membership(runtime, config, (error) => this.fail(error));
-    const report = (event: DriverEvent): void => context.report(event);
-    this.#commits = new CommitLoop(this.#commitTarget(), runtime, options.window);
+    this.#commits = new CommitLoop(this.#commitTarget(), runtime);
     this.#client = this.#consumer();
+    const load: Load = { bytes: 0 };
+    const idOf = (topic: string, partition: number): string => `${topic}/${partition}${reads.suffix}`;
     this.#intake = new Intake(this.#client, {
-      shards: this.#shards,
-      source,
-      namespace,
+      shards: this.shards,
+      load,
+      names: config.names,
       options,
       runtime,
-      report,
-      idOf: (topic, partition) => this.#idOf(topic, partition),
+      report: (event) => context.report(event),
+      idOf,
       state: () => (this.#ended || this.#stopped ? "closed" : this.#membership.sure ? "open" : "doubtful"),
       replaced: (shard) => this.#gone([shard]),
       dirty: () => this.#commits.request(),
     });
     const { admin } = client;
+    const remembered = this.#remembered ?? new Map<string, number>();
     this.#assignment = new Assignment({
-      source,
       options,
-      shards: this.#shards,
+      shards: this.shards,
+      load,
       client: this.#client,
       membership: this.#membership,
       intake: this.#intake,
       commits: this.#commits,
-      starts: new StartPositions({ admin, runtime, source, groupId: this.#groupId, opening, remembered }),
+      starts: new StartPositions({ admin, runtime, groupId, broadcast, topics, opening, remembered }),
       ends: this.#ends,
-      idOf: (topic, partition) => this.#idOf(topic, partition),
+      idOf,
+      sourceOf: (topic) => topics.get(topic)?.source ?? raise(topic),
       gone: (shards) => this.#gone(shards),
     });
   }
 
   /** Joins; resolves when every partition it got has its position fixed. */
   static async open(
-    source: Source,
-    suffix: string,
+    reads: Membering,
     options: ReceiverOptions,
     context: MemberContext,
     hooks: MemberHooks,
   ): Promise<Member> {
-    const { admin } = context.client;
-    const topics = topicsOf(source, context.config.namespace);
-    await requireTopics(admin, topics);
-    const member = new Member(source, suffix, options, context, hooks, await endsAtOpening(admin, source, topics));
+    const opening = await endsAtOpening(context.client.admin, reads.topics.values());
+    const member = new Member(reads, options, context, hooks, opening);
     try {
       await Promise.all([member.#client.join(), member.#live.promise]);
     } catch (error) {
       await member.abandon();
-      throw toDriverError(error, `cannot join group "${member.#groupId}"`);
+      throw toDriverError(error, `cannot join group "${reads.groupId}"`);
     }
     member.#membership.watch();
     return member;
-  }
-
-  get shards(): Iterable<Shard> {
-    return this.#shards.values();
   }
 
   /** A finite source has handed out everything. */
@@ -140,7 +144,7 @@ export class Member {
     return (
       this.#ends !== undefined &&
       !this.#membership.joining &&
-      [...this.#shards.values()].every(({ exhausted }) => exhausted)
+      [...this.shards.values()].every(({ exhausted }) => exhausted)
     );
   }
 
@@ -152,21 +156,23 @@ export class Member {
   take(shard: Shard, now: number): Delivery | undefined {
     if (this.#options.window === 1 && !this.#probes(shard, now)) return undefined;
     const delivery = shard.take(now);
-    if (delivery) this.#intake.flow(shard);
-    else if (shard.needsCommit) this.#commits.request();
+    if (delivery) {
+      // Taking can only start what was paused.
+      if (shard.paused) this.#intake.flow(shard);
+    } else if (shard.needsCommit) this.#commits.request();
     return delivery;
   }
 
   accept(delivery: Delivery): boolean {
-    const accepted = !this.#ended && (this.#shards.get(delivery.shard)?.accept(delivery) ?? false);
-    if (!accepted) return false;
-    this.#commits.accepted();
-    this.#settled();
+    const shard = this.#ended ? undefined : this.shards.get(delivery.shard);
+    if (!shard?.accept(delivery)) return false;
+    this.#commits.accepted(shard);
+    if (this.#membership.joining) this.#settled();
     return true;
   }
 
   hold(id: string, on: boolean): void {
-    const shard = this.#shards.get(id);
+    const shard = this.shards.get(id);
     if (!shard) return;
     shard.held = on;
     this.#intake.flow(shard);
@@ -182,7 +188,7 @@ export class Member {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#intake.forget();
-    for (const shard of this.#shards.values()) {
+    for (const shard of this.shards.values()) {
       shard.dropWaiting();
       this.#intake.flow(shard);
     }
@@ -194,7 +200,7 @@ export class Member {
     if (!this.#ended) {
       // Not stored: then the records come again, which is all that at-least-once promises here.
       await unlessAborted(this.#commits.run(), signal, "close").catch(() => {});
-      this.#context.remembered.clear();
+      this.#remembered?.clear();
     }
     await this.abandon();
   }
@@ -208,7 +214,7 @@ export class Member {
   fail(error: DriverError): void {
     if (this.#ended) return;
     this.#live.reject(error);
-    const lost = outstanding(this.#shards.values());
+    const lost = outstanding(this.shards.values());
     this.#end();
     lose(this.#options, lost, "disconnected");
     this.#hooks.failed(error);
@@ -229,14 +235,15 @@ export class Member {
     this.#membership.end();
     this.#commits.stop();
     this.#live.promise.catch(() => {}); // nobody may be waiting for it any more
-    this.#live.reject(new DriverError("LOST", `kafka: group "${this.#groupId}": the receiver was closed`));
+    this.#live.reject(new DriverError("LOST", `kafka: group "${this.#reads.groupId}": the receiver was closed`));
   }
 
   // ── membership ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #consumer(): ConsumerClient {
+    const { groupId, topics, fetchWait } = this.#reads;
     return this.#context.client.consumer(
-      { groupId: this.#groupId, topics: this.topics },
+      { groupId, topics: [...topics.keys()], fetchWait },
       {
         rebalancing: () => {
           this.#membership.announced();
@@ -250,20 +257,20 @@ export class Member {
           this.#hooks.changed();
         },
         outOfRange: (topic, partition) => this.#intake.outOfRange(topic, partition),
-        crashed: (error) => this.fail(toDriverError(error, `group "${this.#groupId}" lost its consumer`)),
+        crashed: (error) => this.fail(toDriverError(error, `group "${this.#reads.groupId}" lost its consumer`)),
       },
     );
   }
 
   async #beforeJoin(): Promise<void> {
     await this.#membership.handedOver();
-    if (this.#ended || this.#shards.size === 0) return;
+    if (this.#ended || this.shards.size === 0) return;
     await this.#commits.run().catch(() => {}); // too late is no harm: the records come again
   }
 
   /** While a rebalance waits for what runs: nothing runs any more. */
   #settled(): void {
-    if ([...this.#shards.values()].every(({ out }) => out.size === 0)) this.#membership.settled();
+    if ([...this.shards.values()].every(({ out }) => out.size === 0)) this.#membership.settled();
   }
 
   #joined(assigned: ReadonlyMap<string, readonly number[]>, continued: boolean): void {
@@ -278,7 +285,7 @@ export class Member {
       },
       (error: unknown) => {
         if (this.#membership.epoch !== epoch) return;
-        this.fail(toDriverError(error, `group "${this.#groupId}" cannot fix its positions`));
+        this.fail(toDriverError(error, `group "${this.#reads.groupId}" cannot fix its positions`));
       },
     );
   }
@@ -302,7 +309,7 @@ export class Member {
       get clean() {
         return idle();
       },
-      shards: () => this.#shards.values(),
+      shards: () => this.shards.values(),
       commit: (positions) => this.#commit(positions),
       stored: () => this.#hooks.changed(),
       failed: (error) => this.#commitFailed(error),
@@ -310,31 +317,22 @@ export class Member {
   }
 
   async #commit(positions: readonly CommitPosition[]): Promise<void> {
-    if ("broadcast" in this.source) {
-      for (const { topic, partition, offset } of positions)
-        this.#context.remembered.set(`${topic}/${partition}`, offset);
+    if (this.#remembered) {
+      for (const { topic, partition, offset } of positions) this.#remembered.set(`${topic}/${partition}`, offset);
       return;
     }
-    if (this.#ended) throw new DriverError("LOST", `kafka: group "${this.#groupId}": the receiver was closed`);
+    if (this.#ended) throw new DriverError("LOST", `kafka: group "${this.#reads.groupId}": the receiver was closed`);
     await this.#client.commit(positions);
   }
 
   #commitFailed(error: unknown): void {
-    const failure = toDriverError(error, `group "${this.#groupId}" cannot commit`);
+    const failure = toDriverError(error, `group "${this.#reads.groupId}" cannot commit`);
     // Lost: the next join decides who goes on, and where.
     if (failure.code !== "LOST") this.fail(failure);
   }
-
-  #idOf(topic: string, partition: number): string {
-    return `${topic}/${partition}${this.#suffix}`;
-  }
 }
 
-async function requireTopics(admin: AdminClient, topics: readonly string[]): Promise<void> {
-  const topic = await admin.missing(topics);
-  if (topic === undefined) return;
-  throw new DriverError(
-    "NOT_FOUND",
-    `kafka: topic "${topic}" does not exist; create it, or connect with provision: 'create'`,
-  );
+/** Only topics that were asked for are assigned. */
+function raise(topic: string): never {
+  throw new DriverError("UNKNOWN", `kafka: topic "${topic}" was assigned, and is not read`);
 }

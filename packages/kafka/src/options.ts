@@ -1,5 +1,6 @@
 import { DriverError } from "@sluice/core/driver";
 import type { ConnectionOptions as TlsOptions } from "node:tls";
+import { Names } from "./names.ts";
 
 /** How to log in. `token` is asked for before every (re)authentication. */
 export type KafkaSasl =
@@ -10,6 +11,11 @@ export type KafkaSasl =
     }
   | { readonly mechanism: "OAUTHBEARER"; readonly token: () => Promise<string> };
 
+/** `gzip` is built in, `zstd` needs Node 22.15 or newer, `snappy` and `lz4` the packages snappyjs and lz4js. */
+export type Compression = "none" | "gzip" | "snappy" | "lz4" | "zstd";
+
+const compressions: readonly string[] = ["none", "gzip", "snappy", "lz4", "zstd"] satisfies Compression[];
+
 export interface KafkaOptions {
   /** Bootstrap addresses, `host:port`. */
   readonly brokers: readonly string[];
@@ -19,8 +25,16 @@ export interface KafkaOptions {
   readonly ssl?: boolean | TlsOptions;
   /** @default none */
   readonly sasl?: KafkaSasl;
-  /** First word of the waiting places' names. @default 'sluice' */
-  readonly namespace?: string;
+  /** Put before the name of every topic and group on the broker, so that several environments share one. @default '' */
+  readonly prefix?: string;
+  /**
+   * One Kafka group for all topics of a group (`billing`) instead of one for each topic (`billing.orders`). Only so can a
+   * subscription to very many topics read them with few consumers; the price is that all topics of the group rebalance
+   * together. Every process of a group must say the same: the two kinds do not share work, nor positions. @default false
+   */
+  readonly sharedGroups?: boolean;
+  /** Of what is sent. Everything that has its codec is read in any case. @default 'none' */
+  readonly compression?: Compression;
   /** Of topics that provisioning creates; −1 = the broker's default. @default -1 */
   readonly replicationFactor?: number;
   /** Milliseconds without heartbeat after which the broker gives our partitions to others (broker bounds: 6 s to 30 min). @default 30000 */
@@ -47,7 +61,8 @@ export interface KafkaConfig {
   readonly clientId: string | undefined;
   readonly ssl: boolean | TlsOptions;
   readonly sasl: KafkaSasl | undefined;
-  readonly namespace: string;
+  readonly names: Names;
+  readonly compression: Compression;
   readonly replicationFactor: number;
   readonly sessionTimeout: number;
   readonly rebalanceTimeout: number;
@@ -66,7 +81,9 @@ export function normalize(options: KafkaOptions): KafkaConfig {
     clientId,
     ssl = false,
     sasl,
-    namespace = "sluice",
+    prefix = "",
+    sharedGroups = false,
+    compression = "none",
     replicationFactor = -1,
     sessionTimeout = 30_000,
     rebalanceTimeout = 60_000,
@@ -83,8 +100,12 @@ export function normalize(options: KafkaOptions): KafkaConfig {
     check(port > 0 && port < 65_536, `broker "${broker}" is no address; give "host:port"`);
   }
   check(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(namespace),
-    `namespace "${namespace}" is no legal name; use letters, digits, ".", "_", "-"`,
+    /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99})?$/.test(prefix),
+    `prefix "${prefix}" is not legal; use up to 100 letters, digits, ".", "_", "-", beginning with a letter or digit`,
+  );
+  check(
+    compressions.includes(compression),
+    `compression "${compression}" is none that Kafka knows; use one of ${compressions.join(", ")}`,
   );
   const third = Math.floor(sessionTimeout / 3);
   check(
@@ -98,7 +119,8 @@ export function normalize(options: KafkaOptions): KafkaConfig {
     clientId,
     ssl,
     sasl,
-    namespace,
+    names: new Names(prefix, sharedGroups),
+    compression,
     replicationFactor,
     sessionTimeout,
     rebalanceTimeout,

@@ -6,7 +6,7 @@ import {
   type Runtime,
   sleep,
 } from "@sluice/core/driver";
-import type { AdminClient } from "./client.ts";
+import type { AdminClient, CommitPosition, Ends } from "./client.ts";
 import { codeOfError, toDriverError } from "./errors.ts";
 import { encodeJournal } from "./journal.ts";
 
@@ -30,9 +30,26 @@ export async function provision(
   const findings = await provisionTopics(admin, runtime, topics, options);
   // A reader may make its group itself, so a missing one is no finding.
   if (options.mode === "verify") return findings;
-  const groups = resources.filter(({ kind }) => kind === "group");
-  const begun = await Promise.all(groups.map((group) => beginGroup(admin, group)));
-  return [...findings, ...begun.flat()];
+  const groups = resources.filter(({ kind, settings }) => kind === "group" && settings["start"] === "now");
+  return [...findings, ...(await beginGroups(admin, groups))];
+}
+
+/** n.b. ends first and commits second: whoever else has begun a group in between wins, or began it at the same place. */
+async function beginGroups(admin: AdminClient, resources: readonly Resource[]): Promise<readonly Finding[]> {
+  if (resources.length === 0) return [];
+  // What could not be made has its own finding.
+  const made = await admin.partitions([...new Set(resources.map(topicOf))]);
+  const ends = await admin.ends([...made.keys()]);
+  const groups = Map.groupBy(
+    resources.filter((resource) => made.has(topicOf(resource))),
+    ({ name }) => name,
+  );
+  const begun = await Promise.all([...groups].map(([name, members]) => beginGroup(admin, name, members, ends)));
+  return begun.flat();
+}
+
+function topicOf({ settings }: Resource): string {
+  return String(settings["topic"]);
 }
 
 async function provisionTopics(
@@ -41,16 +58,15 @@ async function provisionTopics(
   resources: readonly Resource[],
   options: ProvisionOptions,
 ): Promise<readonly Finding[]> {
-  const partitions = await Promise.all(resources.map(({ name }) => admin.partitions(name)));
-  const missing = resources.filter((_resource, index) => partitions[index] === undefined);
+  const partitions = await admin.partitions(resources.map(({ name }) => name));
+  const missing = resources.filter(({ name }) => !partitions.has(name));
   const made = options.mode === "create" ? await create(admin, runtime, missing, options) : missing.map(absent);
-  const compared = await Promise.all(
-    resources.map((resource, index) => {
-      const actual = partitions[index];
-      return actual === undefined ? Promise.resolve([]) : compare(admin, resource, actual);
-    }),
-  );
-  return [...made, ...compared.flat()];
+  const settings = await settingsOf(admin, [...partitions.keys()]);
+  const compared = resources.flatMap((resource) => {
+    const actual = partitions.get(resource.name);
+    return actual === undefined ? [] : compare(resource, actual, settings.get(resource.name) ?? new Map());
+  });
+  return [...made, ...compared];
 }
 
 /** One topic that is refused does not keep the others from being made. */
@@ -63,7 +79,12 @@ async function create(
   if (resources.length === 0) return [];
   const refusals = await createAll(admin, resources, options);
   const made = resources.filter(({ name }) => !refusals.has(name));
-  await Promise.all(made.map(({ name }) => untilUsable(admin, runtime, name, options.signal)));
+  await untilUsable(
+    admin,
+    runtime,
+    made.map(({ name }) => name),
+    options.signal,
+  );
   return resources.map((resource): Finding => {
     const refusal = refusals.get(resource.name);
     if (!refusal) return { resource, state: "created", detail: `kafka: created topic "${resource.name}"` };
@@ -98,40 +119,40 @@ async function createAll(
   }
 }
 
-/** Writes down where a group begins, unless it has begun already. */
-async function beginGroup(admin: AdminClient, resource: Resource): Promise<readonly Finding[]> {
-  const { name: groupId, settings } = resource;
-  const topic = String(settings["topic"]);
+/** Writes down where a group begins, in those topics where it has not begun already. */
+async function beginGroup(
+  admin: AdminClient,
+  groupId: string,
+  resources: readonly Resource[],
+  ends: Ends,
+): Promise<readonly Finding[]> {
   try {
-    // n.b. ends first and commits second: whoever else has begun the group in between wins, or began it at the same place.
-    const ends = await admin.ends(topic);
-    const committed = await admin.committed(groupId, [topic]);
-    if (committed.some(({ offset }) => offset !== undefined)) return [];
-    const metadata = encodeJournal({ epoch: 0, born: ends.size, starts: [], finished: [] });
+    const committed = await admin.committed(groupId, resources.map(topicOf));
+    const known = new Set(committed.flatMap(({ topic, offset }) => (offset === undefined ? [] : [topic])));
+    const fresh = resources.filter((resource) => !known.has(topicOf(resource)));
+    if (fresh.length === 0) return [];
     await admin.commitIdle(
       groupId,
-      [...ends].map(([partition, { high }]) => ({ topic, partition, offset: high, metadata })),
+      fresh.flatMap((resource) => beginnings(topicOf(resource), ends)),
     );
-    return [
-      {
-        resource,
-        state: "created",
-        detail: `kafka: group "${groupId}" begins with what is sent to "${topic}" from now on`,
-      },
-    ];
+    return fresh.map((resource): Finding => {
+      const detail = `kafka: group "${groupId}" begins with what is sent to "${topicOf(resource)}" from now on`;
+      return { resource, state: "created", detail };
+    });
   } catch (error) {
-    const failure = toDriverError(
-      error,
-      `cannot begin group "${groupId}"`,
-      "grant Read on the group, or start its reader first",
-    );
-    // Lost: it has members, and they have begun it.
+    const remedy = "grant Read on the group, or start its reader first";
+    const failure = toDriverError(error, `cannot begin group "${groupId}"`, remedy);
+    // It has members. They have begun it, or their receiver does when it opens.
     if (failure.code === "LOST") return [];
-    // The topic could not be made, and its own finding says so.
-    if (failure.code === "NOT_FOUND") return [];
-    if (failure.code === "FORBIDDEN") return [{ resource, state: "forbidden", detail: failure.message }];
-    throw failure;
+    if (failure.code !== "FORBIDDEN") throw failure;
+    return resources.map((resource): Finding => ({ resource, state: "forbidden", detail: failure.message }));
   }
+}
+
+function beginnings(topic: string, ends: Ends): readonly CommitPosition[] {
+  const partitions = [...(ends.get(topic) ?? [])];
+  const metadata = encodeJournal({ epoch: 0, born: partitions.length, starts: [], finished: [] });
+  return partitions.map(([partition, { high }]) => ({ topic, partition, offset: high, metadata }));
 }
 
 const advice: Partial<Record<DriverErrorCode, string>> = {
@@ -163,12 +184,27 @@ function absent(resource: Resource): Finding {
   return { resource, state: "missing", detail };
 }
 
-/** A topic that somebody else has just created may not be known to every broker yet. */
-async function untilUsable(admin: AdminClient, runtime: Runtime, topic: string, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && (await admin.partitions(topic)) === undefined) await sleep(runtime, pollMs, signal);
+/** A topic that has just been created is not known to every broker yet, and its leaders are still making its partitions. */
+async function untilUsable(
+  admin: AdminClient,
+  runtime: Runtime,
+  topics: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      if ((await admin.partitions(topics)).size === topics.length) {
+        await admin.ends(topics);
+        return;
+      }
+    } catch (error) {
+      if (codeOfError(error) !== "UNAVAILABLE") throw error;
+    }
+    await sleep(runtime, pollMs, signal);
+  }
 }
 
-async function compare(admin: AdminClient, resource: Resource, partitions: number): Promise<readonly Finding[]> {
+function compare(resource: Resource, partitions: number, actual: ReadonlyMap<string, string>): readonly Finding[] {
   const { name, settings } = resource;
   const findings: Finding[] = [];
   if (partitions !== settings["partitions"]) {
@@ -178,7 +214,6 @@ async function compare(admin: AdminClient, resource: Resource, partitions: numbe
       detail: `kafka: topic "${name}" has ${partitions} partitions, declared are ${settings["partitions"]}; declare ${partitions} shards (adding partitions moves keys)`,
     });
   }
-  const actual = await settingsOf(admin, name);
   const retention = Number(actual.get("retention.ms") ?? -1);
   const declared = settings["retention.ms"];
   if (typeof declared === "number" && retention >= 0 && retention < declared) {
@@ -200,9 +235,12 @@ async function compare(admin: AdminClient, resource: Resource, partitions: numbe
 }
 
 /** Reading the configuration is a right of its own; without it there is nothing to compare. */
-async function settingsOf(admin: AdminClient, topic: string): Promise<ReadonlyMap<string, string>> {
+async function settingsOf(
+  admin: AdminClient,
+  topics: readonly string[],
+): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
   try {
-    return await admin.settings(topic);
+    return topics.length === 0 ? new Map() : await admin.settings(topics);
   } catch {
     return new Map();
   }

@@ -1,7 +1,7 @@
 import type { Backlog, Delivery, Source } from "@sluice/core/driver";
 import type { AdminClient, CommittedOffset } from "./client.ts";
 import { decodeJournal } from "./journal.ts";
-import { groupIdOf, topicsOf } from "./names.ts";
+import type { Names } from "./names.ts";
 import { fromKafka } from "./record.ts";
 
 /**
@@ -11,18 +11,18 @@ import { fromKafka } from "./record.ts";
 export async function backlogOf(
   admin: AdminClient,
   source: Source,
-  namespace: string,
+  names: Names,
   remembered: ReadonlyMap<string, number>,
 ): Promise<Backlog> {
-  const topics = topicsOf(source, namespace);
+  const topics = names.topics(source);
   const broadcast = "broadcast" in source;
-  const committed = broadcast ? [] : await admin.committed(groupIdOf(source, namespace), topics);
+  const committed = broadcast ? [] : await admin.committed(names.groupId(source), topics);
   let ready = 0;
-  for (const topic of topics) {
-    for (const [partition, { low, high }] of await admin.ends(topic)) {
+  for (const [topic, ends] of await admin.ends(topics)) {
+    for (const [partition, { low, high }] of ends) {
       const found = committed.find((one) => one.topic === topic && one.partition === partition);
       const position = broadcast ? remembered.get(`${topic}/${partition}`) : found?.offset;
-      const fromNow = broadcast || ("start" in source && source.start === "now" && topic === source.topic);
+      const fromNow = broadcast || ("start" in source && source.start === "now" && topic === topics[0]);
       const from = Math.max(low, position ?? (fromNow ? high : low));
       ready += Math.max(0, high - from - finishedIn(found).filter((offset) => offset >= from).length);
     }
@@ -37,14 +37,14 @@ export async function backlogOf(
 export async function browseDeadLetters(
   admin: AdminClient,
   source: Source,
-  namespace: string,
+  names: Names,
   after: string | undefined,
   max: number,
 ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
   const deliveries: Delivery[] = [];
-  const [topic = ""] = topicsOf(source, namespace);
-  const committed = await admin.committed(groupIdOf(source, namespace), [topic]);
-  const ends = [...(await admin.ends(topic))].sort(([one], [other]) => one - other);
+  const [topic = ""] = names.topics(source);
+  const committed = await admin.committed(names.groupId(source), [topic]);
+  const ends = [...((await admin.ends([topic])).get(topic) ?? [])].sort(([one], [other]) => one - other);
   const [fromPartition = 0, fromOffset = 0] = after?.split("/").map(Number) ?? [];
   for (const [partition, { low, high }] of ends.filter(([id]) => id >= fromPartition)) {
     const found = committed.find((one) => one.partition === partition);

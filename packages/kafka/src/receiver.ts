@@ -8,24 +8,23 @@ import {
   type Source,
 } from "@sluice/core/driver";
 import { Member, type MemberContext, type MemberHooks } from "./member.ts";
-import type { Shard } from "./shard.ts";
+import { membersOf } from "./members.ts";
+import type { TopicShards } from "./shards.ts";
 import { unlessAborted } from "./waiting.ts";
 
-/** The partitions of one topic of one source. */
+/** A Kafka topic with records that wait. */
 interface Feed {
   readonly member: Member;
-  readonly topic: string;
-  turn: number;
+  readonly of: TopicShards;
 }
 
-/** Several sources in one: a membership per source, and a fair turn for each of their topics and partitions. */
+/** Several sources in one: their memberships, and a fair turn for each of their topics and partitions. */
 export class KafkaReceiver implements Receiver {
   /** Nothing to prolong: a record is ours while we are a member, and heartbeats go out by themselves. */
   readonly lease: undefined = undefined;
   readonly closed: Promise<DriverError | undefined>;
   readonly #runtime: MemberContext["runtime"];
   readonly #members: readonly Member[];
-  readonly #feeds: readonly Feed[];
   readonly #waiters = new Set<() => void>();
   #finish!: (reason: DriverError | undefined) => void; // set in the constructor, by the promise
   #turn = 0;
@@ -37,15 +36,13 @@ export class KafkaReceiver implements Receiver {
   private constructor(members: readonly Member[], runtime: MemberContext["runtime"]) {
     this.#runtime = runtime;
     this.#members = members;
-    this.#feeds = members.flatMap((member) => member.topics.map((topic) => ({ member, topic, turn: 0 })));
     this.closed = new Promise((resolve) => (this.#finish = resolve));
   }
 
   static async open(
     sources: readonly Source[],
     options: ReceiverOptions,
-    contextOf: (source: Source) => MemberContext,
-    runtime: MemberContext["runtime"],
+    context: MemberContext,
   ): Promise<KafkaReceiver> {
     let receiver: KafkaReceiver | undefined;
     const early: DriverError[] = [];
@@ -59,18 +56,15 @@ export class KafkaReceiver implements Receiver {
         else early.push(error);
       },
     };
-    const opened = await Promise.allSettled(
-      sources.map((source, index) =>
-        Member.open(source, index === 0 ? "" : `#${index}`, options, contextOf(source), hooks),
-      ),
-    );
+    const wanted = await membersOf(sources, context);
+    const opened = await Promise.allSettled(wanted.map((reads) => Member.open(reads, options, context, hooks)));
     const members = opened.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     const failure = early[0] ?? opened.find((result) => result.status === "rejected")?.reason;
     if (failure !== undefined) {
       await Promise.all(members.map((member) => member.abandon()));
       throw failure;
     }
-    receiver = new KafkaReceiver(members, runtime);
+    receiver = new KafkaReceiver(members, context.runtime);
     return receiver;
   }
 
@@ -145,27 +139,50 @@ export class KafkaReceiver implements Receiver {
     const taken: Delivery[] = [];
     if (this.#ended || this.#stopped) return taken;
     const now = this.#runtime.wallMs();
-    const open = this.#feeds
-      .filter(({ member }) => member.mayHandOut)
-      .map((feed) => ({ feed, shards: shardsOf(feed) }));
-    for (let idle = 0; taken.length < max && idle < open.length;) {
-      const next = open[this.#turn++ % open.length];
-      const delivery = next && takeFrom(next.feed, next.shards, now);
+    const feeds = this.#feeds();
+    for (let idle = 0; taken.length < max && idle < feeds.length;) {
+      const next = feeds[this.#turn++ % feeds.length];
+      const delivery = next && this.#takeFrom(next, now);
       if (delivery) taken.push(delivery);
       idle = delivery ? 0 : idle + 1;
     }
-    if (taken.length === 0) this.#armDue(now);
+    if (taken.length === 0) this.#armDue(feeds, now);
     return taken;
   }
 
+  /** Only topics with something to hand out: of a thousand, most are idle. */
+  #feeds(): readonly Feed[] {
+    const feeds: Feed[] = [];
+    for (const member of this.#members) {
+      if (!member.mayHandOut) continue;
+      for (const topic of member.shards.hot) {
+        const of = member.shards.ofTopic(topic);
+        if (of?.shards.some(({ waiting }) => waiting > 0)) feeds.push({ member, of });
+        else member.shards.hot.delete(topic);
+      }
+    }
+    return feeds;
+  }
+
+  #takeFrom({ member, of }: Feed, now: number): Delivery | undefined {
+    const { shards } = of;
+    for (let tried = 0; tried < shards.length; tried += 1) {
+      const shard = shards[of.turn++ % shards.length];
+      const delivery = shard && member.take(shard, now);
+      if (delivery) return delivery;
+    }
+    return undefined;
+  }
+
   /** Records that wait in memory wake us when the first is due. */
-  #armDue(now: number): void {
+  #armDue(feeds: readonly Feed[], now: number): void {
     this.#cancelDue?.();
     this.#cancelDue = undefined;
-    const dues = this.#feeds.flatMap((feed) =>
-      shardsOf(feed).flatMap(({ nextDue }) => (nextDue !== undefined && nextDue > now ? [nextDue] : [])),
-    );
-    if (dues.length > 0) this.#cancelDue = this.#runtime.timer(Math.min(...dues) - now, () => this.#wake());
+    let first = Number.POSITIVE_INFINITY;
+    for (const { of } of feeds) {
+      for (const { nextDue } of of.shards) if (nextDue !== undefined && nextDue > now) first = Math.min(first, nextDue);
+    }
+    if (first < Number.POSITIVE_INFINITY) this.#cancelDue = this.#runtime.timer(first - now, () => this.#wake());
   }
 
   #change(signal: AbortSignal): Promise<void> {
@@ -183,17 +200,4 @@ export class KafkaReceiver implements Receiver {
   #wake(): void {
     for (const waiter of this.#waiters) waiter();
   }
-}
-
-function shardsOf({ member, topic }: Feed): readonly Shard[] {
-  return [...member.shards].filter((shard) => shard.topic === topic);
-}
-
-function takeFrom(feed: Feed, shards: readonly Shard[], now: number): Delivery | undefined {
-  for (let tried = 0; tried < shards.length; tried += 1) {
-    const shard = shards[feed.turn++ % shards.length];
-    const delivery = shard && feed.member.take(shard, now);
-    if (delivery) return delivery;
-  }
-  return undefined;
 }

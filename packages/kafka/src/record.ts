@@ -61,28 +61,63 @@ export function fromKafka(
   place: { readonly topic: string; readonly partition: number },
   receiver: Pick<Delivery, "source" | "shard" | "deliveries" | "fence">,
 ): Delivery {
-  const { topic, partition } = place;
-  const { headers, written, native } = incomingHeaders(record);
-  const time = Number(written[wire.time] ?? record.timestamp);
-  const forward = "delayed" in receiver.source ? forwardOf(written) : undefined;
+  const { source, shard, deliveries, fence } = receiver;
+  const read = incomingHeaders(record);
+  const { headers, written } = read;
   // Copied, so that a record that is kept for long does not keep the whole fetch answer in memory.
-  const key = record.key && Buffer.from(record.key);
-  const value = record.value && Buffer.from(record.value);
-  const { offset, timestamp } = record;
-  const message: KafkaMessage = { topic, partition, offset, timestamp, key, value, headers: native };
+  const body = record.value && Buffer.from(record.value);
+  const key = record.key && textOf(record.key);
+  const time = Number(written?.[wire.time] ?? record.timestamp);
+  const forward = "delayed" in source ? forwardOf(written) : undefined;
   return {
-    id: written[wire.id] ?? `${topic}/${partition}/${offset}`,
-    key: key && isUtf8(key) ? key.toString() : key,
-    body: value,
+    id: written?.[wire.id] ?? `${place.topic}/${place.partition}/${record.offset}`,
+    key,
+    body,
     headers,
     time: Number.isSafeInteger(time) && time >= 0 ? time : undefined,
-    source: receiver.source,
-    shard: receiver.shard,
-    deliveries: receiver.deliveries,
-    fence: receiver.fence,
+    source,
+    shard,
+    deliveries,
+    fence,
     ...(forward && { forward }),
-    native: message,
+    native: new ReadMessage(record, place, { key, body, read }),
   };
+}
+
+/** What strings of the portable view cannot hold is kept; the rest is made when somebody asks, which hardly anybody does. */
+class ReadMessage implements KafkaMessage {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: string;
+  readonly timestamp: string;
+  readonly value: Buffer | null;
+  readonly #key: string | Buffer | null;
+  readonly #read: ReadHeaders;
+  #headers: KafkaMessage["headers"] | undefined;
+
+  constructor(
+    { offset, timestamp }: ClientRecord,
+    { topic, partition }: { readonly topic: string; readonly partition: number },
+    portable: { readonly key: string | Buffer | null; readonly body: Buffer | null; readonly read: ReadHeaders },
+  ) {
+    this.topic = topic;
+    this.partition = partition;
+    this.offset = offset;
+    this.timestamp = timestamp;
+    this.value = portable.body;
+    this.#key = portable.key;
+    this.#read = portable.read;
+  }
+
+  get key(): Buffer | null {
+    return typeof this.#key === "string" ? Buffer.from(this.#key) : this.#key;
+  }
+
+  get headers(): KafkaMessage["headers"] {
+    const { written, headers, odd } = this.#read;
+    this.#headers ??= Object.assign(emptyHeaders(), written, headers, odd);
+    return this.#headers;
+  }
 }
 
 /** When a waiting record is due; 0 for a record that does not say. */
@@ -100,39 +135,61 @@ function keyBytes(key: Key): Buffer | null {
 /** Native values of what core left as it was, and core's strings for the rest. */
 function outgoingHeaders({ record, from }: SendItem): ClientMessage["headers"] {
   const headers: ClientMessage["headers"] = Object.create(null);
+  if (from) carryOver(headers, record.headers, from);
+  for (const name in record.headers) headers[name] ??= record.headers[name] ?? "";
+  return headers;
+}
+
+function carryOver(headers: ClientMessage["headers"], wanted: Headers, from: Delivery): void {
   const nulls: string[] = [];
   for (const [name, value] of Object.entries(nativeHeaders(from))) {
-    if (own.has(name) || record.headers[name] !== from?.headers[name]) continue;
+    if (own.has(name) || wanted[name] !== from.headers[name]) continue;
     const values = valuesOf(value);
     if (values.includes(null)) nulls.push(name);
     const [first = "", ...rest] = values.map((one) => one ?? "");
     headers[name] = rest.length === 0 ? first : [first, ...rest];
   }
-  for (const [name, value] of Object.entries(record.headers)) headers[name] ??= value;
   if (nulls.length > 0) headers[nullHeaders] = nulls.join(",");
-  return headers;
 }
 
-function incomingHeaders({ headers: read = {} }: ClientRecord): {
-  headers: Headers;
-  written: Headers;
-  native: Record<string, HeaderValue | readonly HeaderValue[]>;
-} {
+type OddHeaders = Record<string, HeaderValue | readonly HeaderValue[]>;
+
+interface ReadHeaders {
+  readonly headers: Headers;
+  /** What this driver wrote. */
+  readonly written: Headers | undefined;
+  /** Native values that are no single text. */
+  readonly odd: OddHeaders | undefined;
+}
+
+function incomingHeaders({ headers: read }: ClientRecord): ReadHeaders {
   const headers = emptyHeaders();
-  const written = emptyHeaders();
-  const native: Record<string, HeaderValue | readonly HeaderValue[]> = Object.create(null);
-  for (const name of Object.keys(read)) {
-    const values = valuesOf(read[name]);
-    const last = values.at(-1);
-    native[name] = values.length === 1 && last !== undefined ? last : values;
-    if (last === null || last === undefined) continue;
-    (own.has(name) ? written : headers)[name] = last.toString();
+  let written: Headers | undefined;
+  let odd: OddHeaders | undefined;
+  for (const name in read) {
+    const value = read[name];
+    let text: HeaderValue | undefined = Buffer.isBuffer(value) ? textOf(value) : undefined;
+    if (typeof text !== "string") {
+      const values = valuesOf(value);
+      text = values.at(-1);
+      (odd ??= Object.create(null) as OddHeaders)[name] = values.length === 1 && text !== undefined ? text : values;
+      if (text === null || text === undefined) continue;
+    }
+    const place = own.has(name) ? (written ??= emptyHeaders()) : headers;
+    place[name] = text.toString();
   }
-  for (const name of written[nullHeaders]?.split(",") ?? []) {
+  for (const name of written?.[nullHeaders]?.split(",") ?? []) {
+    if (headers[name] === "") (odd ??= Object.create(null) as OddHeaders)[name] = null;
     delete headers[name];
-    if (native[name] === "") native[name] = null;
   }
-  return { headers, written, native };
+  return { headers, written, odd };
+}
+
+/** Text where the bytes are UTF-8, else a copy of them. */
+function textOf(bytes: Buffer): string | Buffer {
+  const text = bytes.toString();
+  // The replacement character may stand in the text itself.
+  return text.includes("\ufffd") && !isUtf8(bytes) ? Buffer.from(bytes) : text;
 }
 
 /** Text as strings, other bytes copied. n.b. a header called `__proto__` reads as `[Object.prototype, Buffer]`: what is no value is dropped. */
@@ -142,15 +199,14 @@ function valuesOf(value: ClientHeader | readonly ClientHeader[]): readonly Heade
     if (one === null) return [null];
     if (typeof one === "string") return [one];
     if (!(one instanceof Uint8Array)) return [];
-    const bytes = asBuffer(one);
-    return [isUtf8(bytes) ? bytes.toString() : Buffer.from(bytes)];
+    return [textOf(asBuffer(one))];
   });
 }
 
-function forwardOf(written: Headers): { readonly to: Destination; readonly notBefore: number } | undefined {
+function forwardOf(written: Headers | undefined): { readonly to: Destination; readonly notBefore: number } | undefined {
   try {
-    const to: unknown = JSON.parse(written[wire.to] ?? "null");
-    return isDestination(to) ? { to, notBefore: Number(written[wire.notBefore]) } : undefined;
+    const to: unknown = JSON.parse(written?.[wire.to] ?? "null");
+    return isDestination(to) ? { to, notBefore: Number(written?.[wire.notBefore]) } : undefined;
   } catch {
     return undefined;
   }
@@ -160,8 +216,7 @@ function isDestination(value: unknown): value is Destination {
   return typeof value === "object" && value !== null && "topic" in value && typeof value.topic === "string";
 }
 
-function nativeHeaders(from: Delivery | undefined): KafkaMessage["headers"] {
-  const native = from?.native;
+function nativeHeaders({ native }: Delivery): KafkaMessage["headers"] {
   const ours = typeof native === "object" && native !== null && "headers" in native && "partition" in native;
   return ours ? (native as KafkaMessage).headers : {};
 }

@@ -2,7 +2,7 @@ import { DriverError, type Runtime, type SendItem, type Sender, type SendResult 
 import type { ClientMessage, ProducerClient } from "./client.ts";
 import { tierFor } from "./delays.ts";
 import { toDriverError } from "./errors.ts";
-import { delayTopic, topicOf } from "./names.ts";
+import type { Names } from "./names.ts";
 import { partitionOf } from "./partitioner.ts";
 import { toKafka } from "./record.ts";
 import type { TopicCatalogue } from "./topics.ts";
@@ -34,7 +34,7 @@ export class KafkaSender implements Sender {
   readonly #producer: ProducerClient;
   readonly #topics: TopicCatalogue;
   readonly #runtime: Runtime;
-  readonly #namespace: string;
+  readonly #names: Names;
   #finish!: (reason: DriverError | undefined) => void; // set in the constructor, by the promise
   #ended: DriverError | undefined;
   /** Every topic that the producer has in its list by now. */
@@ -42,11 +42,11 @@ export class KafkaSender implements Sender {
   #tail: Promise<unknown> = Promise.resolve();
   #turn: number;
 
-  constructor(producer: ProducerClient, topics: TopicCatalogue, runtime: Runtime, namespace: string) {
+  constructor(producer: ProducerClient, topics: TopicCatalogue, runtime: Runtime, names: Names) {
     this.#producer = producer;
     this.#topics = topics;
     this.#runtime = runtime;
-    this.#namespace = namespace;
+    this.#names = names;
     this.#turn = Math.floor(runtime.random() * 1024);
     this.closed = new Promise((resolve) => (this.#finish = resolve));
   }
@@ -82,14 +82,14 @@ export class KafkaSender implements Sender {
   /** Finds topic and partition of every item; what cannot be sent gets its result here, before anything leaves the process. */
   async #place(items: readonly SendItem[], results: SendResult[], signal: AbortSignal): Promise<readonly Placed[]> {
     const now = this.#runtime.wallMs();
-    const topics = items.map((item) => topicFor(item, now, this.#namespace));
+    const topics = items.map((item) => topicFor(item, now, this.#names));
     const unknown = await this.#learn(new Set(topics), signal);
     const placed: Placed[] = [];
     for (const [index, item] of items.entries()) {
       const topic = topics[index] ?? item.to.topic;
       const outcome = unknown.get(topic) ?? this.#placeOne(item, { index, topic, now });
       if (!(outcome instanceof DriverError)) placed.push(outcome);
-      else if (outcome.code === "NOT_FOUND") results[index] = missing(topic, item);
+      else if (outcome.code === "NOT_FOUND") results[index] = missing(topic, item, this.#names.destination(item.to));
       else results[index] = { outcome: "not-stored", error: outcome };
     }
     return placed;
@@ -98,14 +98,17 @@ export class KafkaSender implements Sender {
   /** Asks for the topics that are not known; resolves to why some cannot be sent to. */
   async #learn(topics: ReadonlySet<string>, signal: AbortSignal): Promise<ReadonlyMap<string, DriverError>> {
     const problems = new Map<string, DriverError>();
-    for (const topic of topics) {
-      if (this.#topics.known(topic)) continue;
-      try {
-        const facts = await unlessAborted(this.#topics.find(topic), signal, `send to "${topic}"`);
-        if (!facts) problems.set(topic, new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist`));
-      } catch (error) {
-        problems.set(topic, toDriverError(error, `cannot send to "${topic}"`));
+    const unknown = [...topics].filter((topic) => !this.#topics.known(topic));
+    if (unknown.length === 0) return problems;
+    const named = unknown.map((topic) => `"${topic}"`).join(", ");
+    try {
+      await unlessAborted(this.#topics.learn(unknown), signal, `send to ${named}`);
+      for (const topic of unknown) {
+        if (this.#topics.known(topic)) continue;
+        problems.set(topic, new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist`));
       }
+    } catch (error) {
+      for (const topic of unknown) problems.set(topic, toDriverError(error, `cannot send to ${named}`));
     }
     return problems;
   }
@@ -117,7 +120,7 @@ export class KafkaSender implements Sender {
     const facts = this.#topics.known(topic);
     // It was learned a moment ago, unless a send that failed meanwhile made us forget.
     if (!facts) return new DriverError("UNAVAILABLE", `kafka: topic "${topic}" has to be looked up again`);
-    const record = toKafka(item, now, topic !== topicOf(item.to));
+    const record = toKafka(item, now, topic !== this.#names.destination(item.to));
     const bytes = sizeOf(record);
     if (bytes + batchOverhead > facts.maxBatchBytes) return tooLarge(topic, bytes, facts.maxBatchBytes);
     const partition = record.key === null ? this.#turn++ % facts.partitions : partitionOf(record.key, facts.partitions);
@@ -193,31 +196,32 @@ function roundsOf(placed: readonly Placed[], limitOf: (topic: string) => number 
 }
 
 /** A record that is not due goes to a waiting place. */
-function topicFor(item: SendItem, now: number, namespace: string): string {
+function topicFor(item: SendItem, now: number, names: Names): string {
   const remaining = (item.notBefore ?? 0) - now;
-  return remaining > 0 ? delayTopic(namespace, tierFor(remaining)) : topicOf(item.to);
+  return remaining > 0 ? names.delay(tierFor(remaining)) : names.destination(item.to);
 }
 
 function sizeOf(record: Omit<ClientMessage, "partition">): number {
   let bytes = recordOverhead + (record.key?.length ?? 0) + (record.value?.length ?? 0);
-  for (const [name, value] of Object.entries(record.headers)) {
-    for (const part of Array.isArray(value) ? value : [value]) {
-      bytes += headerOverhead + Buffer.byteLength(name) + Buffer.byteLength(part);
-    }
+  for (const name in record.headers) {
+    const value = record.headers[name] ?? "";
+    if (Array.isArray(value)) {
+      for (const part of value) bytes += headerOverhead + Buffer.byteLength(name) + Buffer.byteLength(part);
+    } else bytes += headerOverhead + Buffer.byteLength(name) + Buffer.byteLength(value);
   }
   return bytes;
 }
 
-function missing(topic: string, { to }: SendItem): SendResult {
+function missing(topic: string, { to }: SendItem, entry: string): SendResult {
   const advice = "create it, or connect with provision: 'create'";
-  if (to.group === undefined || !topic.startsWith(to.topic)) {
+  if (to.group === undefined || topic !== entry) {
     return {
       outcome: "not-stored",
       error: new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist; ${advice}`),
     };
   }
-  const entry = to.deadLetter ? "dead-letter topic" : "own entry";
-  const problem = `kafka: the ${entry} "${topic}" of group "${to.group}" does not exist; ${advice}`;
+  const what = to.deadLetter ? "dead-letter topic" : "own entry";
+  const problem = `kafka: the ${what} "${topic}" of group "${to.group}" does not exist; ${advice}`;
   return { outcome: "unroutable", error: new DriverError("UNROUTABLE", problem) };
 }
 

@@ -23,6 +23,18 @@ export interface Begin {
   readonly born: number;
 }
 
+/** Bytes that wait in all partitions of a member together. */
+export interface Load {
+  bytes: number;
+}
+
+export interface ShardOptions {
+  readonly window: number;
+  /** Whether deliveries are counted and fenced: not for broadcasts, which commit nothing. */
+  readonly counted: boolean;
+  readonly load: Load;
+}
+
 /** One partition while it is ours: what was read, what runs, what may be committed. */
 export class Shard {
   readonly id: string;
@@ -42,16 +54,19 @@ export class Shard {
   /** Something else than the position must be committed: the start mark. */
   dirty = true;
   committed: number;
-  /** Whether deliveries are counted and fenced: not for broadcasts, which commit nothing. */
   readonly counted: boolean;
   readonly #begin: Begin;
+  readonly #fence: bigint | undefined;
   readonly #window: number;
+  readonly #load: Load;
   readonly #tracker: PrefixTracker<Entry>;
   readonly #finished: Set<number>;
   /** In the order of hand-out: by due time, then by offset. */
   #waiting: Entry[] = [];
   #head = 0;
   #bytes = 0;
+  /** Position of the last commit that was begun. */
+  #asked: number;
   /** First offset that the last stored commit does not cover as started: nothing from there on is handed out. */
   #limit = 0;
   /** In a probe: the offset behind the one record that is to be covered next. */
@@ -66,7 +81,7 @@ export class Shard {
       readonly until: number;
     },
     begin: Begin,
-    options: { readonly window: number; readonly counted: boolean },
+    options: ShardOptions,
   ) {
     this.id = place.id;
     this.source = place.source;
@@ -77,6 +92,9 @@ export class Shard {
     this.#finished = new Set(begin.finished);
     this.#window = options.window;
     this.counted = options.counted;
+    this.#fence = options.counted ? BigInt(begin.epoch) : undefined;
+    this.#load = options.load;
+    this.#asked = begin.position;
     this.#tracker = new PrefixTracker(begin.position);
     this.committed = begin.position;
   }
@@ -94,8 +112,9 @@ export class Shard {
     return this.#waiting.length - this.#head;
   }
 
-  get waitingBytes(): number {
-    return this.#bytes;
+  /** So much was finished since the last commit was begun that the next should begin, long before the window is used up. */
+  get ripe(): boolean {
+    return this.position - this.#asked >= this.#window / 4;
   }
 
   /** A finite source has handed out everything below `until`. */
@@ -111,7 +130,7 @@ export class Shard {
     const entry: Entry = { offset, done: false, record, bytes, due, delivery: undefined };
     if (!this.#tracker.add(entry)) return;
     if (this.#finished.delete(offset)) return this.#tracker.finish(entry);
-    this.#bytes += bytes;
+    this.#weigh(bytes);
     let at = this.#waiting.length;
     while (at > this.#head && (this.#waiting[at - 1]?.due ?? 0) > due) at -= 1;
     if (at === this.#waiting.length) this.#waiting.push(entry);
@@ -153,7 +172,7 @@ export class Shard {
     const entry = this.#waiting[this.#head];
     if (!entry || !this.ready || this.held || entry.due > now || entry.offset >= this.#limit) return undefined;
     this.#head += 1;
-    this.#bytes -= entry.bytes;
+    this.#weigh(-entry.bytes);
     if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#head);
       this.#head = 0;
@@ -162,7 +181,7 @@ export class Shard {
       source: this.source,
       shard: this.id,
       deliveries: this.counted ? 1 + startsAt(this.#begin.starts, entry.offset) : undefined,
-      fence: this.counted ? BigInt(this.#begin.epoch) : undefined,
+      fence: this.#fence,
     });
     entry.delivery = delivery;
     this.out.set(delivery, entry);
@@ -184,7 +203,7 @@ export class Shard {
   dropWaiting(): void {
     this.#waiting = [];
     this.#head = 0;
-    this.#bytes = 0;
+    this.#weigh(-this.#bytes);
     this.#tracker.forget((entry) => entry.done || entry.delivery !== undefined);
   }
 
@@ -194,6 +213,7 @@ export class Shard {
    */
   commitPosition(clean: boolean): CommitPosition & { readonly upto: number } {
     const offset = this.position;
+    this.#asked = offset;
     const { epoch, born, starts } = this.#begin;
     // A probe marks the one record that it tries: a mark on others would count its crash against them.
     const covered = this.#window === 1 ? this.#wanted : offset + this.#window;
@@ -207,5 +227,10 @@ export class Shard {
   stored({ offset, upto }: { readonly offset: number; readonly upto: number }): void {
     this.committed = Math.max(this.committed, offset);
     this.#limit = upto;
+  }
+
+  #weigh(bytes: number): void {
+    this.#bytes += bytes;
+    this.#load.bytes += bytes;
   }
 }

@@ -1,28 +1,24 @@
 import type { Runtime, Source } from "@sluice/core/driver";
-import type { AdminClient, CommittedOffset, TopicPartition } from "./client.ts";
+import type { AdminClient, CommittedOffset, Ends, TopicPartition } from "./client.ts";
 import { decodeJournal } from "./journal.ts";
 import type { Begin } from "./shard.ts";
 
-/** First and next offsets of every partition of some topics. */
-export type Ends = ReadonlyMap<string, ReadonlyMap<number, { readonly low: number; readonly high: number }>>;
-
-async function endsOf(admin: AdminClient, topics: Iterable<string>): Promise<Ends> {
-  const entries = await Promise.all([...topics].map(async (topic) => [topic, await admin.ends(topic)] as const));
-  return new Map(entries);
+/** What has to be known of the ends before a receiver joins: of topics that begin or finish there. */
+export function endsAtOpening(admin: AdminClient, topics: Iterable<TopicSource>): Promise<Ends> {
+  const needed = [...topics].filter((one) => beginsNow(one) || ("deadLetter" in one.source && one.source.deadLetter));
+  return admin.ends(needed.map(({ topic }) => topic));
 }
 
-/** What has to be known of the ends before a receiver joins: of sources that begin or finish there. */
-export function endsAtOpening(admin: AdminClient, source: Source, topics: readonly string[]): Promise<Ends> {
-  const finite = "deadLetter" in source && source.deadLetter === true;
-  return endsOf(
-    admin,
-    topics.filter((topic) => finite || beginsNow(source, topic)),
-  );
+/** A Kafka topic and the source that it belongs to. */
+export interface TopicSource {
+  readonly topic: string;
+  readonly source: Source;
+  /** The group's own entry: nothing in it is from before the group. */
+  readonly entry: boolean;
 }
 
-function beginsNow(source: Source, topic: string): boolean {
-  if ("broadcast" in source) return true;
-  return "start" in source && source.start === "now" && topic === source.topic;
+function beginsNow({ source, entry }: TopicSource): boolean {
+  return "broadcast" in source || (!entry && "start" in source && source.start === "now");
 }
 
 /**
@@ -32,8 +28,9 @@ function beginsNow(source: Source, topic: string): boolean {
 export class StartPositions {
   readonly #admin: AdminClient;
   readonly #runtime: Runtime;
-  readonly #source: Source;
   readonly #groupId: string;
+  readonly #broadcast: boolean;
+  readonly #topics: ReadonlyMap<string, TopicSource>;
   readonly #opening: Ends;
   /** Where an earlier receiver of the same broadcast instance stopped. */
   readonly #remembered: ReadonlyMap<string, number>;
@@ -41,30 +38,33 @@ export class StartPositions {
   constructor(options: {
     readonly admin: AdminClient;
     readonly runtime: Runtime;
-    readonly source: Source;
     readonly groupId: string;
+    readonly broadcast: boolean;
+    readonly topics: ReadonlyMap<string, TopicSource>;
     readonly opening: Ends;
     readonly remembered: ReadonlyMap<string, number>;
   }) {
     this.#admin = options.admin;
     this.#runtime = options.runtime;
-    this.#source = options.source;
     this.#groupId = options.groupId;
+    this.#broadcast = options.broadcast;
+    this.#topics = options.topics;
     this.#opening = options.opening;
     this.#remembered = options.remembered;
   }
 
   /** n.b. at every join of every member: few requests, or a busy group does nothing but join. */
   async of(assigned: readonly TopicPartition[]): Promise<readonly Begin[]> {
-    const broadcast = "broadcast" in this.#source;
-    const committed = broadcast ? [] : await this.#admin.committedAt(this.#groupId, assigned);
-    const found = assigned.map(({ topic, partition }) =>
-      committed.find((one) => one.topic === topic && one.partition === partition && one.offset !== undefined),
-    );
+    const committed = this.#broadcast ? [] : await this.#admin.committedAt(this.#groupId, assigned);
+    const byPlace = new Map(committed.map((one) => [`${one.topic}/${one.partition}`, one]));
+    const found = assigned.map(({ topic, partition }) => {
+      const one = byPlace.get(`${topic}/${partition}`);
+      return one?.offset === undefined ? undefined : one;
+    });
     const unknown = new Set(assigned.filter((_place, index) => !found[index]).map(({ topic }) => topic));
-    const ends = await endsOf(this.#admin, unknown);
-    const begun = [...unknown].filter((topic) => beginsNow(this.#source, topic));
-    const others = broadcast || begun.length === 0 ? [] : await this.#admin.committed(this.#groupId, begun);
+    const ends = await this.#admin.ends([...unknown]);
+    const begun = [...unknown].filter((topic) => this.#beginsNow(topic));
+    const others = this.#broadcast || begun.length === 0 ? [] : await this.#admin.committed(this.#groupId, begun);
     return assigned.map(({ topic, partition }, index) => {
       const low = ends.get(topic)?.get(partition)?.low ?? 0;
       return this.#begin({ topic, partition }, low, found[index], others);
@@ -92,12 +92,17 @@ export class StartPositions {
       const journal = one.topic === topic ? decodeJournal(one.metadata) : undefined;
       if (journal) return journal.born;
     }
-    return beginsNow(this.#source, topic) ? (this.#opening.get(topic)?.size ?? 0) : 0;
+    return this.#beginsNow(topic) ? (this.#opening.get(topic)?.size ?? 0) : 0;
   }
 
   #origin(topic: string, partition: number, low: number, born: number): number {
-    if (!beginsNow(this.#source, topic) || partition >= born) return low;
+    if (!this.#beginsNow(topic) || partition >= born) return low;
     // A partition that was added after the opening has nothing from before it.
     return this.#opening.get(topic)?.get(partition)?.high ?? low;
+  }
+
+  #beginsNow(topic: string): boolean {
+    const found = this.#topics.get(topic);
+    return found !== undefined && beginsNow(found);
   }
 }

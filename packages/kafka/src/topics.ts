@@ -15,7 +15,6 @@ export class TopicCatalogue {
   readonly #runtime: Runtime;
   readonly #maxAgeMs: number;
   readonly #known = new Map<string, { readonly facts: TopicFacts; readonly at: number }>();
-  readonly #asked = new Map<string, Promise<TopicFacts | undefined>>();
 
   constructor(admin: AdminClient, runtime: Runtime, maxAgeMs: number) {
     this.#admin = admin;
@@ -29,19 +28,23 @@ export class TopicCatalogue {
     return found && this.#runtime.monotonicMs() - found.at < this.#maxAgeMs ? found.facts : undefined;
   }
 
-  /** `undefined`: the topic does not exist. Rejects when the broker cannot be asked. */
-  async find(topic: string): Promise<TopicFacts | undefined> {
-    const known = this.known(topic);
-    if (known) return known;
-    const asked = this.#asked.get(topic) ?? this.#ask(topic).finally(() => this.#asked.delete(topic));
-    this.#asked.set(topic, asked);
-    return asked;
+  /** Asks for these; what does not exist stays unknown. Rejects when the broker cannot be asked. */
+  async learn(topics: readonly string[]): Promise<void> {
+    const partitions = await this.#admin.partitions(topics);
+    const limits = await this.#maxBatchBytes([...partitions.keys()]);
+    const at = this.#runtime.monotonicMs();
+    for (const [topic, count] of partitions) {
+      this.#known.set(topic, {
+        facts: { partitions: count, maxBatchBytes: limits.get(topic) ?? defaultMaxBatchBytes },
+        at,
+      });
+    }
   }
 
   /** Asks anew; `undefined` when the broker cannot be asked. */
   async exists(topic: string): Promise<boolean | undefined> {
     try {
-      return (await this.#admin.partitions(topic)) !== undefined;
+      return (await this.#admin.partitions([topic])).has(topic);
     } catch {
       return undefined;
     }
@@ -52,21 +55,18 @@ export class TopicCatalogue {
     this.#known.clear();
   }
 
-  async #ask(topic: string): Promise<TopicFacts | undefined> {
-    const partitions = await this.#admin.partitions(topic);
-    if (partitions === undefined) return undefined;
-    const facts = { partitions, maxBatchBytes: await this.#maxBatchBytes(topic) };
-    this.#known.set(topic, { facts, at: this.#runtime.monotonicMs() });
-    return facts;
-  }
-
   /** Reading the configuration is a right of its own: without it the broker's default is assumed. */
-  async #maxBatchBytes(topic: string): Promise<number> {
+  async #maxBatchBytes(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const limits = new Map<string, number>();
+    if (topics.length === 0) return limits;
     try {
-      const value = Number((await this.#admin.settings(topic)).get("max.message.bytes"));
-      return value > 0 ? value : defaultMaxBatchBytes;
+      for (const [topic, settings] of await this.#admin.settings(topics)) {
+        const value = Number(settings.get("max.message.bytes"));
+        if (value > 0) limits.set(topic, value);
+      }
     } catch {
-      return defaultMaxBatchBytes;
+      // Not allowed, for one of them or for all.
     }
+    return limits;
   }
 }

@@ -17,7 +17,7 @@ function rig(window: number) {
   const shard = new Shard(
     place,
     { position: 0, starts: [], finished: [], epoch: 1, born: 0 },
-    { window, counted: true },
+    { window, counted: true, load: { bytes: 0 } },
   );
   shard.ready = true;
   for (let offset = 0; offset < 100; offset += 1) {
@@ -47,7 +47,6 @@ function rig(window: number) {
       failed: (error) => failures.push(error),
     },
     runtime as Runtime,
-    window,
   );
   /** Lets everything run that needs no answer. */
   const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -58,14 +57,14 @@ function rig(window: number) {
   const finish = (count: number): void => {
     for (let done = 0; done < count; done += 1) {
       const delivery = shard.take(0);
-      if (delivery && shard.accept(delivery)) loop.accepted();
+      if (delivery && shard.accept(delivery)) loop.accepted(shard);
     }
   };
   return { shard, loop, sent, answers, timers, failures, settle, answer, finish };
 }
 
 describe("CommitLoop", () => {
-  test("commits at a quarter of the window, or after a second", async () => {
+  test("commits when a partition has finished a quarter of its window, or after a second", async () => {
     const { loop, sent, timers, settle, answer, finish } = rig(20);
     loop.request();
     await settle();

@@ -8,7 +8,7 @@ describe("options", () => {
   test("defaults are safe", () => {
     expect(normalize({ brokers })).toMatchObject({
       ssl: false,
-      namespace: "sluice",
+      names: { prefix: "", sharedGroups: false },
       replicationFactor: -1,
       sessionTimeout: 30_000,
       heartbeatInterval: 1_000,
@@ -23,7 +23,7 @@ describe("options", () => {
     [{ brokers: [] }, /brokers is empty/],
     [{ brokers: ["localhost"] }, /"localhost" is no address/],
     [{ brokers: ["localhost:99999"] }, /is no address/],
-    [{ brokers, namespace: "a b" }, /namespace "a b"/],
+    [{ brokers, prefix: "a b" }, /prefix "a b"/],
     [{ brokers, sessionTimeout: 6_000, heartbeatInterval: 3_000 }, /heartbeatInterval 3000 is above a third/],
     [{ brokers, sessionTimeout: 6_000, fetchWait: 5_000 }, /fetchWait 5000 is above a third/],
   ])("%j is refused", (options, message) => {

@@ -24,7 +24,7 @@ function opened({
   begin?: Partial<Begin>;
 }): Shard {
   const start: Begin = { position: 0, starts: [], finished: [], epoch: 7, born: 0, ...begin };
-  const shard = new Shard(place, start, { window, counted: true });
+  const shard = new Shard(place, start, { window, counted: true, load: { bytes: 0 } });
   shard.ready = true;
   for (let offset = start.position; offset < records; offset += 1) shard.add(record(offset), 0);
   shard.stored(shard.commitPosition(false));
@@ -86,7 +86,7 @@ describe("a partition that is ours", () => {
     const shard = new Shard(
       { ...place, until: 2 },
       { position: 0, starts: [], finished: [], epoch: 1, born: 0 },
-      { window: 9, counted: true },
+      { window: 9, counted: true, load: { bytes: 0 } },
     );
     shard.ready = true;
     for (let offset = 0; offset < 5; offset += 1) shard.add(record(offset), 0);

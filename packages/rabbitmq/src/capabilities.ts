@@ -41,7 +41,8 @@ export function refine(floor: Capabilities, settings: Settings, version: string)
   return { ...floor, release: { order: "lost", counted } };
 }
 
-function atLeast(version: string, major: number, minor: number): boolean {
+/** Compares the first two numbers. */
+export function atLeast(version: string, major: number, minor: number): boolean {
   const [found = 0, next = 0] = version.split(".").map(Number);
   return found > major || (found === major && next >= minor);
 }
@@ -66,6 +67,6 @@ export function limits(settings: Settings, frameMax: number): Limits {
     receiveBatch: 256,
     receivesInFlight: 1,
     settleBatch: 1_000,
-    sourcesPerReceiver: 32,
+    sourcesPerReceiver: 2_000,
   };
 }

@@ -104,9 +104,7 @@ export class RabbitConnection implements Connection {
     // What was there before may have gone with the last channel.
     this.#groups.forget();
     const longestHeaders = this.limits.headersBytes + 12 * 1024;
-    return this.#own(
-      new RabbitSender({ channel, link: publish, routes: this.#routes, runtime: context.runtime, longestHeaders }),
-    );
+    return this.#own(new RabbitSender({ channel, link: publish, routes: this.#routes, longestHeaders }));
   }
 
   async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
@@ -143,7 +141,13 @@ export class RabbitConnection implements Connection {
     };
     const lanes = [];
     for (const source of sources) lanes.push(...(await lanesOf(source, parts)));
-    const receiver = await RabbitReceiver.open(lanes, { link: consume, runtime, lease: this.#lease, options });
+    const receiver = await RabbitReceiver.open(lanes, {
+      link: consume,
+      runtime,
+      lease: this.#lease,
+      options,
+      depth: (queue) => this.#depth(queue),
+    });
     if (options.ordered) this.#balance(receiver, sources);
     return this.#own(receiver);
   }

@@ -38,19 +38,36 @@ export function exchangeTarget(exchange: string): string {
 
 /** Exchanges and queues of the whole ladder, lowest level first, so that whatever exists leads to something. */
 export function ladder(names: Names): readonly Resource[] {
-  const resources: Resource[] = [{ kind: "exchange", name: names.due(), settings: { type: "headers", durable: true } }];
+  const end = { type: "headers", durable: true };
+  const resources: Resource[] = [
+    {
+      kind: "exchange",
+      name: names.due(),
+      settings: end,
+      shared: true,
+      actions: { provision: ["configure", "read", "write"] },
+    },
+  ];
   for (let level = 0; level < levels; level++) {
     const name = names.ladder(level);
     const below = level === 0 ? names.due() : names.ladder(level - 1);
     resources.push(
-      { kind: "exchange", name, settings: { type: "topic", durable: true } },
-      { kind: "queue", name, settings: waitingQueue(level, below) },
-      binding(name, name, "queue", `#.1${".*".repeat(level)}`),
-      binding(name, below, "exchange", `#.0${".*".repeat(level)}`),
+      { kind: "exchange", name, settings: { type: "topic", durable: true }, shared: true, actions: stepActions },
+      { kind: "queue", name, settings: waitingQueue(level, below), shared: true, actions: waitingActions },
+      { ...binding(name, name, "queue", `#.1${".*".repeat(level)}`), shared: true },
+      { ...binding(name, below, "exchange", `#.0${".*".repeat(level)}`), shared: true },
     );
   }
   return resources;
 }
+
+const stepActions: NonNullable<Resource["actions"]> = {
+  provision: ["configure", "read", "write"],
+  publish: ["write"],
+  consume: ["write"],
+};
+
+const waitingActions: NonNullable<Resource["actions"]> = { provision: ["configure", "read", "write"] };
 
 /** Leads due records to their destination. */
 export function dueBinding(names: Names, destination: string, kind: "queue" | "exchange"): Resource {
@@ -59,7 +76,13 @@ export function dueBinding(names: Names, destination: string, kind: "queue" | "e
     kind: "binding",
     name: `${names.due()} -> ${kind} ${destination}`,
     settings: { source: names.due(), destination, to: kind, pattern: "", "x-match": "all", [targetHeader]: target },
+    actions: bindingActions(names.due(), destination),
   };
+}
+
+/** To bind is to read from the one and to write to the other. */
+export function bindingActions(source: string, destination: string): NonNullable<Resource["actions"]> {
+  return { provision: [`read ${source}`, `write ${destination}`] };
 }
 
 /** n.b. at-least-once dead lettering needs `reject-publish`; with any other overflow it silently becomes at-most-once. */
@@ -79,5 +102,6 @@ function binding(source: string, destination: string, to: "queue" | "exchange", 
     kind: "binding",
     name: `${source} -> ${to} ${destination} (${pattern})`,
     settings: { source, destination, to, pattern },
+    actions: bindingActions(source, destination),
   };
 }

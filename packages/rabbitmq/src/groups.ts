@@ -7,8 +7,11 @@ import { hashBits, shardName, shardOf } from "./routing.ts";
 /** `-1`: unordered, one queue. Else `2 ** bits` queues. */
 export type Bits = number;
 
-/** Declares under way at once. */
-const workers = 8;
+/** Declares under way at once, each on a channel of its own: AMQP answers one at a time on each. */
+const workers = 32;
+
+/** Channels of those kept open for the next time: a subscription declares a handful of things. */
+const kept = 4;
 
 /** What exists on the broker: asked passively, on a channel that may die of it, and remembered while it exists. */
 export class Groups {
@@ -16,6 +19,7 @@ export class Groups {
   readonly #link: Link;
   readonly #runtime: Runtime;
   readonly #scratch: Scratch;
+  readonly #idle: Scratch[] = [];
   /** Runs any call that may fail, one at a time. */
   readonly ask: Ask;
   readonly #known = new Map<string, Bits>();
@@ -82,19 +86,20 @@ export class Groups {
   async each<T>(items: readonly T[], work: (item: T, ask: Ask) => Promise<void>): Promise<void> {
     const left = [...items];
     const worker = async () => {
-      const scratch = new Scratch(this.#link, this.#runtime);
+      const scratch = this.#idle.pop() ?? new Scratch(this.#link, this.#runtime);
       try {
         for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item, scratch.ask);
       } finally {
         left.length = 0;
-        await scratch.close();
+        if (this.#idle.length < kept) this.#idle.push(scratch);
+        else await scratch.close();
       }
     };
     await Promise.all(Array.from({ length: Math.min(workers, left.length) }, worker));
   }
 
   async close(): Promise<void> {
-    await this.#scratch.close();
+    await Promise.all([this.#scratch, ...this.#idle.splice(0)].map((scratch) => scratch.close()));
   }
 
   async #bits(base: string, signal?: AbortSignal): Promise<Bits | undefined> {

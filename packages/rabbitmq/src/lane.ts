@@ -8,12 +8,10 @@ import {
   type Settlement,
   type Source,
 } from "@sluice/core/driver";
-import { applied, settlementsUnderWay } from "./applied.ts";
-import { type OpenChannel, openChannel } from "./channel.ts";
+import type { ConsumeChannel, Consumer } from "./consume-channel.ts";
 import { translate } from "./errors.ts";
-import type { Link } from "./link.ts";
 import { fromNative } from "./record.ts";
-import { attempt, bounded } from "./waiting.ts";
+import { bounded } from "./waiting.ts";
 
 /** One queue of a source. */
 export interface LaneSpec {
@@ -25,50 +23,46 @@ export interface LaneSpec {
   readonly counts: boolean;
   /** One holder at a time: what is unsettled goes back only by closing the channel. */
   readonly ordered: boolean;
+  /** It ends with its channel, and what is in it too. */
+  readonly temporary: boolean;
+}
+
+/** What all lanes of a receiver have handed out together. */
+export interface Tally {
+  records: number;
+  bytes: number;
 }
 
 export interface LaneParts {
-  readonly link: Link;
   readonly runtime: Runtime;
+  readonly tally: Tally;
+  /** A new channel for each opening, or one that lanes share. */
+  channel(): ConsumeChannel;
   /** There is something in the inbox. */
-  arrived(): void;
+  arrived(lane: Lane): void;
   /** Synchronous: these were handed out and are not ours any more. The lane is finished. */
   lost(handedOut: readonly Delivery[], reason: LostReason, error: DriverError): void;
 }
 
-/** A queue that has not applied a settlement for so long applies nothing at all. */
-const provenMs = 30_000;
-
-interface Held {
-  readonly tag: number;
-  readonly message: ConsumeMessage;
-  readonly bytes: number;
-  handedOut: boolean;
-}
-
-/** One queue being consumed on one channel: a bounded inbox, what is handed out, and their settlement. */
+/** One queue being consumed: a bounded inbox, what is handed out, and how the lane ends. */
 export class Lane {
   readonly spec: LaneSpec;
   readonly #parts: LaneParts;
-  /** Everything unsettled, in the order of the delivery tags. */
-  readonly #held = new Map<Delivery, Held>();
   #inbox: Delivery[] = [];
-  #channel: OpenChannel | undefined;
-  #tag: string | undefined;
-  #prefetch = 1;
-  #handedOut = 0;
+  /** Handed out and unsettled. */
+  readonly #out = new Set<Delivery>();
   #bytes = 0;
+  #channel: ConsumeChannel | undefined;
+  #consumer: Consumer | undefined;
+  #prefetch = 1;
   #stopped = false;
   /** An ordered lane gave something up: nothing more of it is handed out until its channel was closed. */
-  #givenUp = new Set<Delivery>();
+  readonly #givenUp = new Set<Delivery>();
   /** The lane leaves its place to another instance, as soon as everything handed out is settled. */
   #yielding = false;
   #active = false;
   #leaving: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
-  /** Settlements on this channel, and when the last one was. */
-  #written = 0;
-  #writtenMs = 0;
   onHold = false;
 
   constructor(spec: LaneSpec, parts: LaneParts) {
@@ -78,13 +72,13 @@ export class Lane {
 
   /** Resolves when the broker has registered the consumer. */
   async open(prefetch: number): Promise<void> {
-    const { runtime, link } = this.#parts;
     const doing = `cannot consume "${this.spec.shard}"`;
-    const channel = await openChannel(link, runtime, doing);
+    const channel = this.#parts.channel();
     try {
-      await bounded(this.#consume(channel, prefetch), { runtime, doing });
+      await bounded(this.#consume(channel, prefetch, doing), { runtime: this.#parts.runtime, doing });
     } catch (error) {
-      void channel.close();
+      if (this.#channel === channel) this.#clear();
+      void channel.leave(this);
       throw translate(error, doing);
     }
   }
@@ -95,7 +89,12 @@ export class Lane {
 
   /** Neither waiting here nor handed out. */
   get idle(): boolean {
-    return this.#held.size === 0;
+    return this.#inbox.length === 0 && this.#out.size === 0;
+  }
+
+  /** Something is in the inbox. */
+  get waiting(): boolean {
+    return this.#inbox.length > 0;
   }
 
   /** Something came since it was opened: of all instances, this one is the queue's active consumer. */
@@ -103,34 +102,27 @@ export class Lane {
     return this.#active;
   }
 
-  /** Body bytes handed out. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** The next record, if one may be handed out. */
   take(): Delivery | undefined {
     if (this.#stopped || this.#yielding || this.onHold || this.#givenUp.size > 0) return undefined;
     const delivery = this.#inbox.shift();
-    const held = delivery && this.#held.get(delivery);
-    if (!held) return undefined;
-    held.handedOut = true;
-    this.#handedOut++;
-    this.#bytes += held.bytes;
+    if (!delivery) return undefined;
+    this.#out.add(delivery);
+    this.#count(1, delivery.body?.length ?? 0);
     return delivery;
   }
 
   owns(delivery: Delivery): boolean {
-    return this.#held.get(delivery)?.handedOut === true && !this.#givenUp.has(delivery);
+    return this.#out.has(delivery) && !this.#givenUp.has(delivery);
   }
 
-  /** Settles what is still ours; one acknowledgement covers a finished prefix. */
+  /** Settles what is still ours. */
   settle(settlements: readonly Settlement[]): readonly SettleResult[] {
     const accepted = new Set<Delivery>();
     const results = settlements.map((settlement): SettleResult => {
       const { delivery } = settlement;
-      if (!this.isOpen || !this.owns(delivery) || accepted.has(delivery)) return "lost";
-      if (settlement.accept) accepted.add(delivery);
+      if (!this.isOpen || !this.owns(delivery)) return "lost";
+      if (settlement.accept) this.#leaves(delivery, accepted);
       else this.#release(delivery, settlement.release);
       return "sent";
     });
@@ -153,26 +145,19 @@ export class Lane {
 
   async #stop(signal: AbortSignal | undefined): Promise<void> {
     this.#stopped = true;
-    const channel = this.#channel;
-    if (!channel?.alive) return;
+    const [channel, consumer] = [this.#channel, this.#consumer];
+    if (!channel?.alive || !consumer) return;
     // n.b. cancelling an ordered consumer lets the next one start while ours still runs; closing gives back in order.
     if (this.spec.ordered) return this.#closeWhenDone();
-    const { runtime } = this.#parts;
-    if (this.#tag !== undefined) {
-      await attempt(channel.native.cancel(this.#tag), {
-        runtime,
-        doing: "cannot cancel",
-        ...(signal ? { signal } : {}),
-      });
-    }
-    this.#returnAll(this.#inbox);
+    await channel.cancel(consumer, signal);
+    channel.returnAll(consumer, this.#inbox);
     this.#inbox = [];
-    await this.#roundTrip(signal);
+    await channel.roundTrip(signal);
   }
 
   /** The broker has read every settlement before it. */
   async flush(signal: AbortSignal): Promise<void> {
-    await this.#roundTrip(signal);
+    await this.#channel?.roundTrip(signal);
   }
 
   /** The broker takes back everything unsettled, in order. Nothing is reported as lost. */
@@ -180,7 +165,7 @@ export class Lane {
     await this.stop(signal);
     // n.b. what goes back by a closing channel counts as delivered once more; what is returned does not, from 4.3 on. Ordered
     // lanes have no choice.
-    if (!this.spec.ordered) this.#returnAll([...this.#held.keys()]);
+    if (!this.spec.ordered && this.#consumer) this.#channel?.returnAll(this.#consumer, [...this.#out, ...this.#inbox]);
     await this.#drop(signal);
     await this.#leaving;
   }
@@ -190,147 +175,93 @@ export class Lane {
    * broker has stopped delivering: an acknowledgement first would fetch the next one, to be returned and counted.
    */
   async leave(last: Delivery | undefined): Promise<SettleResult> {
-    const channel = this.#channel;
-    if (!channel?.alive) return "lost";
-    const { runtime } = this.#parts;
-    if (last && this.#tag !== undefined) {
-      await attempt(channel.native.cancel(this.#tag), { runtime, doing: "cannot cancel" });
-    }
-    const ours = last !== undefined && this.isOpen && this.owns(last);
-    if (ours) this.#accept(new Set([last]));
+    const [channel, consumer] = [this.#channel, this.#consumer];
+    if (!channel?.alive || !consumer) return "lost";
+    if (last) await channel.cancel(consumer);
+    const accepted = new Set<Delivery>();
+    if (last && this.isOpen && this.owns(last)) this.#leaves(last, accepted);
+    const result = accepted.size > 0 ? "sent" : "lost";
+    this.#accept(accepted);
     await this.#drop();
-    return ours ? "sent" : "lost";
+    return result;
   }
 
   /** Gives everything up without a word to the broker but the channel's close; answers what was handed out. */
   surrender(): readonly Delivery[] {
-    const handedOut = this.#out();
+    const handedOut = this.#ours();
     this.#stopped = true;
     void this.#drop();
     return handedOut;
   }
 
-  async #consume(channel: OpenChannel, prefetch: number): Promise<void> {
-    const { native } = channel;
-    const queue = await this.spec.queue(native);
-    // n.b. per consumer, never global: quorum queues refuse or ignore a global one.
-    await native.prefetch(prefetch, false);
+  async #consume(channel: ConsumeChannel, prefetch: number, doing: string): Promise<void> {
+    const open = await channel.join(this, doing);
+    const queue = await this.spec.queue(open.native);
+    const consumer = channel.consumer(queue, this.spec.counts);
     this.#channel = channel;
+    this.#consumer = consumer;
     this.#prefetch = prefetch;
-    channel.onLost((reason) => this.#lost(channel, timedOut(reason) ? "expired" : "disconnected", reason));
-    // n.b. no consumer priorities: on 4.3 a single active consumer that a higher one waits to replace, and that dies with unsettled
-    // messages, stays in the queue; once the higher one goes too, the queue delivers to the dead one for ever.
-    const { consumerTag } = await native.consume(queue, (message) => this.#received(channel, message));
-    this.#tag = consumerTag;
+    open.onLost((reason) => this.#lost(channel, timedOut(reason) ? "expired" : "disconnected", reason));
+    await channel.consume(consumer, prefetch, (message) => this.#received(channel, message));
   }
 
   /** n.b. runs inside amqplib's frame loop, where a throw would close the channel: it only stores. */
-  #received(channel: OpenChannel, message: ConsumeMessage | null): void {
+  #received(channel: ConsumeChannel, message: ConsumeMessage | null): void {
     if (channel !== this.#channel) return;
     if (message === null) return this.#cancelled(channel);
-    const bytes = message.content.length;
     const delivery = fromNative(message, this.spec);
-    this.#held.set(delivery, { tag: message.fields.deliveryTag, message, bytes, handedOut: false });
+    channel.delivered(delivery, message);
     this.#active = true;
     this.#inbox.push(delivery);
-    this.#parts.arrived();
+    this.#parts.arrived(this);
   }
 
   /** The broker took the consumer away: its queue is gone, or (from 4.3 on) a delivery stayed unsettled for too long. */
-  #cancelled(channel: OpenChannel): void {
+  #cancelled(channel: ConsumeChannel): void {
     const text = `rabbitmq: the broker cancelled the consumer of "${this.spec.shard}": its queue was deleted, or a delivery exceeded consumer_timeout`;
     this.#lost(channel, "expired", new DriverError("LOST", text));
-    void channel.close();
   }
 
-  #lost(channel: OpenChannel, reason: LostReason, error: DriverError): void {
+  #lost(channel: ConsumeChannel, reason: LostReason, error: DriverError): void {
     if (channel !== this.#channel) return;
-    const handedOut = this.#out();
+    const handedOut = this.#ours();
     this.#clear();
+    void channel.leave(this);
     this.#parts.lost(handedOut, reason, error);
   }
 
-  /** Handed out and not settled. */
-  #out(): readonly Delivery[] {
-    return [...this.#held.keys()].filter((delivery) => this.owns(delivery));
-  }
-
-  /** Asks for the prefetch again, which touches only consumers that come after it: answered after everything before it. */
-  async #roundTrip(signal?: AbortSignal): Promise<void> {
-    const channel = this.#channel;
-    if (!channel?.alive) return;
-    const { runtime } = this.#parts;
-    await attempt(channel.native.prefetch(this.#prefetch), {
-      runtime,
-      doing: "cannot flush",
-      ...(signal ? { signal } : {}),
-    });
+  /** Handed out and not given up. */
+  #ours(): readonly Delivery[] {
+    return [...this.#out].filter((delivery) => this.owns(delivery));
   }
 
   #accept(accepted: Set<Delivery>): void {
-    let last: ConsumeMessage | undefined;
-    for (const [delivery, { message }] of this.#held) {
-      if (!accepted.delete(delivery)) break;
-      last = message;
-      this.#forget(delivery);
-    }
-    if (last) this.#write((native, message) => native.ack(message, true), last);
-    for (const delivery of accepted) {
-      const message = this.#forget(delivery);
-      if (message) this.#write((native, one) => native.ack(one), message);
-    }
+    if (accepted.size > 0 && this.#consumer) this.#channel?.accept(this.#consumer, accepted);
   }
 
   #release(delivery: Delivery, release: "returned" | "failed"): void {
     // A single return would put it behind those in flight: the whole lane goes back, by closing the channel.
-    if (this.spec.ordered) this.#givenUp.add(delivery);
-    else this.#return(delivery, release);
+    if (this.spec.ordered) return void this.#givenUp.add(delivery);
+    this.#leaves(delivery);
+    if (this.#consumer) this.#channel?.release(this.#consumer, delivery, release);
   }
 
-  /** n.b. from 4.3 on the broker counts a reject as a failed attempt and a nack not at all; before, it counts both. */
-  #return(delivery: Delivery, release: "returned" | "failed"): void {
-    const message = this.#forget(delivery);
-    if (!message) return;
-    if (release === "failed") this.#write((native, one) => native.reject(one, true), message);
-    else this.#write((native, one) => native.nack(one, false, true), message);
+  #leaves(delivery: Delivery, accepted?: Set<Delivery>): void {
+    this.#out.delete(delivery);
+    this.#count(-1, -(delivery.body?.length ?? 0));
+    accepted?.add(delivery);
   }
 
-  /** In one command where nothing else is out. */
-  #returnAll(deliveries: readonly Delivery[]): void {
-    const last = deliveries.at(-1);
-    const held = last && this.#held.get(last);
-    if (!held || deliveries.length < this.#held.size) {
-      for (const delivery of deliveries) this.#return(delivery, "returned");
-      return;
-    }
-    for (const delivery of deliveries) this.#forget(delivery);
-    this.#write((native, message) => native.nack(message, true, true), held.message);
-  }
-
-  #forget(delivery: Delivery): ConsumeMessage | undefined {
-    const held = this.#held.get(delivery);
-    if (!held) return undefined;
-    this.#held.delete(delivery);
-    if (held.handedOut) {
-      this.#handedOut--;
-      this.#bytes -= held.bytes;
-    }
-    return held.message;
-  }
-
-  #write(write: (native: Channel, message: ConsumeMessage) => void, message: ConsumeMessage): void {
-    try {
-      if (this.#channel) write(this.#channel.native, message);
-      this.#written++;
-      this.#writtenMs = this.#parts.runtime.monotonicMs();
-    } catch {
-      // Closed a moment ago: the broker has it back, and 'close' reports what was lost.
-    }
+  #count(records: number, bytes: number): void {
+    const { tally } = this.#parts;
+    tally.records += records;
+    tally.bytes += bytes;
+    this.#bytes += bytes;
   }
 
   /** An ordered lane that stops, or gave something up, goes when nothing else is out. */
   #closeWhenDone(): void {
-    if (!this.spec.ordered || !this.#channel || this.#handedOut > this.#givenUp.size) return;
+    if (!this.spec.ordered || !this.#channel || this.#out.size > this.#givenUp.size) return;
     if (this.#stopped) this.#leaving = this.#drop();
     else if (this.#yielding || this.#givenUp.size > 0) this.#leaving = this.#restart();
   }
@@ -347,32 +278,21 @@ export class Lane {
   }
 
   async #drop(signal?: AbortSignal): Promise<void> {
-    const channel = this.#channel;
-    const proof = this.#needsProof;
+    const [channel, consumer] = [this.#channel, this.#consumer];
     this.#clear();
-    if (!channel) return;
-    const bound = { runtime: this.#parts.runtime, doing: "cannot flush", ...(signal ? { signal } : {}) };
-    if (proof && channel.alive) await attempt(applied(channel.native, this.spec.shard), bound);
-    await channel.close(signal);
-  }
-
-  /** Closing now could take settlements back that the channel has not passed on. */
-  get #needsProof(): boolean {
-    const ageMs = this.#parts.runtime.monotonicMs() - this.#writtenMs;
-    return this.spec.counts && this.#written > settlementsUnderWay && ageMs < provenMs;
+    await channel?.leave(this, consumer, signal);
   }
 
   #clear(): void {
+    this.#channel?.forget([...this.#out, ...this.#inbox]);
     this.#channel = undefined;
-    this.#tag = undefined;
-    this.#written = 0;
-    this.#held.clear();
+    this.#consumer = undefined;
+    this.#count(-this.#out.size, -this.#bytes);
+    this.#out.clear();
+    this.#inbox = [];
     this.#givenUp.clear();
     this.#yielding = false;
     this.#active = false;
-    this.#inbox = [];
-    this.#handedOut = 0;
-    this.#bytes = 0;
   }
 }
 

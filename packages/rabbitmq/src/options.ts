@@ -13,8 +13,8 @@ export interface RabbitOptions {
   readonly password?: string;
   /** `external`: the user is the one of the client certificate. @default "plain" */
   readonly authentication?: "plain" | "external";
-  /** First word of every exchange and queue name, followed by a dot. @default none, and "sluice" for the delay ladder */
-  readonly namespace?: string;
+  /** Put before the name of every exchange and queue, those of the delay ladder too. At most 60 bytes. @default "" */
+  readonly prefix?: string;
   /** Seconds between heartbeats; a dead peer is noticed after two to three. 5 to 20 is sensible. @default 10 */
   readonly heartbeat?: number;
   /** For `amqps`: certificate authority, client certificate and key (PEM), and the name to verify. */
@@ -63,7 +63,7 @@ export interface Endpoint {
 export interface Settings {
   readonly endpoints: readonly Endpoint[];
   readonly authentication: "plain" | "external";
-  readonly namespace: string;
+  readonly prefix: string;
   readonly heartbeat: number;
   readonly tls: RabbitTls;
   readonly queueType: "quorum" | "classic";
@@ -72,6 +72,9 @@ export interface Settings {
   readonly consumerTimeoutMs: number;
 }
 
+/** Queue names end at 255 bytes, and topic and group need most of them. */
+const longestPrefix = 60;
+
 /** Checks the options and fills in the defaults. @throws DriverError CONFIG */
 export function settings(options: RabbitOptions): Settings {
   const { url = "amqp://localhost", urls = [url] } = options;
@@ -79,7 +82,7 @@ export function settings(options: RabbitOptions): Settings {
   return {
     endpoints: urls.map((each) => endpoint(each, options)),
     authentication: options.authentication ?? "plain",
-    namespace: options.namespace ?? "",
+    prefix: checkedPrefix(options.prefix ?? ""),
     heartbeat: range("heartbeat", options.heartbeat ?? 10, 1, 60),
     tls: options.tls ?? {},
     queueType: options.queueType ?? "quorum",
@@ -93,6 +96,13 @@ export function settings(options: RabbitOptions): Settings {
       Number.MAX_SAFE_INTEGER,
     ),
   };
+}
+
+function checkedPrefix(prefix: string): string {
+  if (Buffer.byteLength(prefix) > longestPrefix)
+    throw wrong(`prefix has ${Buffer.byteLength(prefix)} bytes`, `use ${longestPrefix} at most`);
+  if (prefix.startsWith("amq.")) throw wrong(`prefix "${prefix}" belongs to the broker`, "use another one");
+  return prefix;
 }
 
 function endpoint(url: string, options: RabbitOptions): Endpoint {

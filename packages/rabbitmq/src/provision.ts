@@ -13,6 +13,8 @@ interface Work {
 
 interface Asking extends Work {
   readonly ask: Ask;
+  /** What was looked for so far: a look at what is missing costs a channel. */
+  readonly seen: Map<string, boolean>;
 }
 
 /** What must be known or there before the next kind is looked at. */
@@ -35,10 +37,11 @@ export async function provision(resources: readonly Resource[], work: Work): Pro
   const findings = new Map<Resource, Finding>();
   // Nothing is bound to what is missing or not ours.
   const unusable = new Set<string>();
+  const seen = new Map<string, boolean>();
   for (const kinds of stages) {
     const stage = resources.filter(({ kind }) => kinds.includes(kind));
     await work.groups.each(stage, async (resource, ask) => {
-      const finding = await one(resource, { ...work, ask }, unusable);
+      const finding = await one(resource, { ...work, ask, seen }, unusable);
       if (!finding) return;
       findings.set(resource, finding);
       if (finding.state !== "created") unusable.add(label(resource.kind, resource.name));
@@ -62,7 +65,7 @@ async function one(resource: Resource, work: Asking, unusable: Set<string>): Pro
     unusable.add(label(kind, name));
     return undefined;
   }
-  const present = await exists(work.ask, kind, name, work.signal);
+  const present = await isThere(kind, name, work);
   if (!present && work.mode === "verify") {
     return {
       resource,
@@ -74,9 +77,17 @@ async function one(resource: Resource, work: Asking, unusable: Set<string>): Pro
     // Declaring what exists compares its settings and changes nothing.
     await work.ask(`cannot declare ${kind} "${name}"`, (channel) => declare(channel, resource), work.signal);
   } catch (error) {
-    return refused(resource, error, present && work.mode === "verify");
+    return refused(resource, error, present);
   }
   return present ? undefined : { resource, state: "created", detail: `${kind} "${name}" was created` };
+}
+
+async function isThere(kind: "queue" | "exchange", name: string, { ask, seen, signal }: Asking): Promise<boolean> {
+  const known = seen.get(label(kind, name));
+  if (known !== undefined) return known;
+  const found = await exists(ask, kind, name, signal);
+  seen.set(label(kind, name), found);
+  return found;
 }
 
 function declare(channel: Channel, { kind, name, settings }: Resource): Promise<unknown> {
@@ -85,16 +96,16 @@ function declare(channel: Channel, { kind, name, settings }: Resource): Promise<
   return channel.assertExchange(name, String(settings["type"]), { durable: true, arguments: given });
 }
 
-function refused(resource: Resource, error: unknown, readable: boolean): Finding | undefined {
+function refused(resource: Resource, error: unknown, present: boolean): Finding | undefined {
   const { kind, name } = resource;
   switch (replyCode(error)) {
     case 403:
       // A user who may only use it cannot compare its settings: that it exists is all there is to say.
-      if (readable) return undefined;
+      if (present) return undefined;
       return {
         resource,
         state: "forbidden",
-        detail: `no right to declare ${kind} "${name}"; ask its owner to create it`,
+        detail: `no right to create ${kind} "${name}"; give the user "configure" on it, or create it beforehand`,
       };
     case 405:
       return {
@@ -142,7 +153,11 @@ async function bind(
   } catch (error) {
     const code = replyCode(error);
     if (code === 403)
-      return { resource, state: "forbidden", detail: `no right to bind ${resource.name}; ask its owner to do it` };
+      return {
+        resource,
+        state: "forbidden",
+        detail: `no right to bind ${resource.name}; give the user "read" on ${source} and "write" on ${destination}, or bind it and connect with provision: 'assume'`,
+      };
     if (code === 404) return { resource, state: "missing", detail: `binding ${resource.name}: ${text(error)}` };
     throw translate(error, `cannot bind ${resource.name}`);
   }
@@ -163,12 +178,14 @@ function bindingOf({ settings }: Resource): {
 }
 
 /** Queues of another number of shards stay bound and unread, and every message would be kept twice. */
-async function checkShards(resource: Resource, { groups, ask, signal }: Asking): Promise<Finding | undefined> {
+async function checkShards(resource: Resource, work: Asking): Promise<Finding | undefined> {
   const { name, settings } = resource;
   const bits = Number(settings["bits"]);
   const first = bits < 0 ? name : `${name}.${shardName(0, bits)}`;
-  if (await exists(ask, "queue", first, signal)) return undefined;
-  const others = (await groups.found(name, signal)).filter((other) => other !== bits);
+  if (await isThere("queue", first, work)) return undefined;
+  // Every group has dead letters, whatever its shards: without them it is new, and the other numbers need no looking for.
+  if (!(await isThere("queue", String(settings["deadLetters"]), work))) return undefined;
+  const others = (await work.groups.found(name, work.signal)).filter((other) => other !== bits);
   if (others.length === 0) return undefined;
   const detail =
     `group queue "${name}" is ${others.map(shape).join(" and ")}, wanted ${shape(bits)}; ` +

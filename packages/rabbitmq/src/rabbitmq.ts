@@ -1,12 +1,13 @@
 import { type ConnectContext, type Connection, type Driver, DriverError } from "@sluice/core/driver";
 import {
+  atLeast,
   capabilities,
   classicCapabilities,
   type ClassicCapabilities,
   type RabbitCapabilities,
 } from "./capabilities.ts";
 import { RabbitConnection } from "./connection.ts";
-import { Link } from "./link.ts";
+import { Link, serverOf } from "./link.ts";
 import { names as makeNames } from "./names.ts";
 import {
   type Endpoint,
@@ -36,7 +37,7 @@ export function rabbitmq(
   options: RabbitOptions = {},
 ): Driver<RabbitCapabilities | ClassicCapabilities, RabbitMessage, RabbitClient> {
   const settings = makeSettings(options);
-  const names = makeNames(settings.namespace);
+  const names = makeNames(settings.prefix);
   const floor = settings.queueType === "classic" ? classicCapabilities : capabilities;
   const broadcasts = new Map<string, number>();
   return {
@@ -71,6 +72,7 @@ async function firstThatAnswers(
     let consume: Link | undefined;
     try {
       consume = await open(endpoint, `${clientName} consume`, ms);
+      checkVersion(consume);
       return { consume, publish: await open(endpoint, `${clientName} publish`, ms) };
     } catch (error) {
       consume?.destroy(undefined);
@@ -79,4 +81,14 @@ async function firstThatAnswers(
     }
   }
   throw last;
+}
+
+/** n.b. before 3.10 a quorum queue dead-letters at most once: what is delayed could be lost. */
+function checkVersion(link: Link): void {
+  const { product, version } = serverOf(link);
+  if (product !== "RabbitMQ" || atLeast(version, 3, 10)) return;
+  throw new DriverError(
+    "UNSUPPORTED",
+    `rabbitmq: the server is ${product} ${version}; 3.10 or newer is needed: upgrade it`,
+  );
 }

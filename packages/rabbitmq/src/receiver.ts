@@ -8,7 +8,8 @@ import {
   type Settlement,
   type Source,
 } from "@sluice/core/driver";
-import { Lane, type LaneSpec } from "./lane.ts";
+import { ConsumeChannel } from "./consume-channel.ts";
+import { Lane, type LaneSpec, type Tally } from "./lane.ts";
 import type { Link } from "./link.ts";
 import { Turns } from "./turns.ts";
 import { settled } from "./waiting.ts";
@@ -20,9 +21,14 @@ export interface ReceiverParts {
   readonly runtime: Runtime;
   readonly lease: Lease;
   readonly options: ReceiverOptions;
+  /** How many messages wait in a queue. */
+  readonly depth: (queue: string) => Promise<number>;
 }
 
-/** Reads the queues of its sources, each on a channel of its own. One dead channel finishes it; the connection lives on. */
+/** Queues that keep no order share channels where there are more of them: a channel costs ten times what a consumer costs. */
+const mostChannels = 16;
+
+/** Reads the queues of its sources, on a few channels. One dead channel finishes it; the connection lives on. */
 export class RabbitReceiver implements Receiver {
   readonly lease: Lease;
   readonly closed: Promise<DriverError | undefined>;
@@ -31,22 +37,28 @@ export class RabbitReceiver implements Receiver {
   readonly #lanes: readonly Lane[];
   readonly #byShard: ReadonlyMap<string, Lane>;
   readonly #turns: Turns;
+  readonly #tally: Tally = { records: 0, bytes: 0 };
+  /** Lanes with something in the inbox, the one whose turn it is first. */
+  readonly #ready = new Set<Lane>();
   readonly #waiting = new Set<() => void>();
-  #next = 0;
   #stopping: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #finished = false;
 
-  private constructor(specs: readonly LaneSpec[], { link, runtime, lease, options }: ReceiverParts) {
+  private constructor(specs: readonly LaneSpec[], parts: ReceiverParts) {
+    const { link, runtime, lease, options, depth } = parts;
     this.lease = lease;
     this.closed = this.#settled.promise;
     this.#options = options;
+    const places = placesFor(specs, options.window);
+    const shared = sharedChannels(specs, places, () => new ConsumeChannel(link, runtime));
     this.#lanes = specs.map(
-      (spec) =>
+      (spec, index) =>
         new Lane(spec, {
-          link,
           runtime,
-          arrived: () => this.#wake(),
+          tally: this.#tally,
+          channel: () => shared[index % shared.length] ?? new ConsumeChannel(link, runtime),
+          arrived: (lane) => this.#arrived(lane),
           lost: (handedOut, reason, error) => {
             if (handedOut.length > 0) options.lost(handedOut, reason);
             this.#fail(error);
@@ -54,7 +66,13 @@ export class RabbitReceiver implements Receiver {
         }),
     );
     this.#byShard = new Map(this.#lanes.map((lane) => [lane.spec.shard, lane]));
-    this.#turns = new Turns(this.#lanes, options.window, runtime, (error) => this.#fail(error));
+    this.#turns = new Turns(this.#lanes, {
+      window: options.window,
+      places,
+      runtime,
+      depth,
+      failed: (error) => this.#fail(error),
+    });
   }
 
   /** Resolves when the broker has registered every consumer that the window allows. */
@@ -103,7 +121,9 @@ export class RabbitReceiver implements Receiver {
   hold(shards: readonly string[], on: boolean): void {
     for (const shard of shards) {
       const lane = this.#byShard.get(shard);
-      if (lane) lane.onHold = on;
+      if (!lane) continue;
+      lane.onHold = on;
+      if (!on && lane.waiting) this.#ready.add(lane);
     }
     if (!on) this.#wake();
   }
@@ -135,23 +155,27 @@ export class RabbitReceiver implements Receiver {
     this.#finish(undefined);
   }
 
-  /** One record of each lane in turn, as long as the window's bytes allow. */
+  /** One record of each lane in turn, as long as the window and its bytes allow. */
   #take(max: number): Delivery[] {
     const taken: Delivery[] = [];
     if (this.#ended) return taken;
-    let bytes = this.#lanes.reduce((sum, lane) => sum + lane.bytes, 0);
-    let empty = 0;
-    while (taken.length < max && empty < this.#lanes.length) {
+    const { window, windowBytes } = this.#options;
+    for (const lane of this.#ready) {
+      if (taken.length >= max || this.#tally.records >= window) break;
       // A record larger than the whole window must pass too, alone.
-      if (bytes >= this.#options.windowBytes && bytes > 0) break;
-      this.#next = (this.#next + 1) % this.#lanes.length;
-      const delivery = this.#lanes[this.#next]?.take();
-      empty = delivery ? 0 : empty + 1;
+      if (this.#tally.bytes >= windowBytes && this.#tally.bytes > 0) break;
+      this.#ready.delete(lane);
+      const delivery = lane.take();
       if (!delivery) continue;
-      bytes += delivery.body?.length ?? 0;
       taken.push(delivery);
+      if (lane.waiting) this.#ready.add(lane);
     }
     return taken;
+  }
+
+  #arrived(lane: Lane): void {
+    this.#ready.add(lane);
+    this.#wake();
   }
 
   #perLane(settlements: readonly Settlement[]): Map<Lane, number[]> {
@@ -199,4 +223,26 @@ export class RabbitReceiver implements Receiver {
     this.#settled.resolve(error);
     this.#wake();
   }
+}
+
+/** With more queues than this, a window that is smaller counts what is handed out, and each queue may have one record here beside it. */
+const mostInTurn = 64;
+
+/**
+ * How many lanes may be open at once: as many as the window has places, as long as taking turns is worth it. n.b. never in turns: what
+ * dies with its channel. A window of one is strict always: whoever asks for it must know that nothing else is out.
+ */
+function placesFor(specs: readonly LaneSpec[], window: number): number {
+  if (window >= specs.length || specs.some((spec) => spec.temporary)) return specs.length;
+  return window === 1 || specs.length <= mostInTurn ? window : specs.length;
+}
+
+/** None where lanes open and close by themselves: ordered ones, and those that take turns. */
+function sharedChannels(
+  specs: readonly LaneSpec[],
+  places: number,
+  make: () => ConsumeChannel,
+): readonly ConsumeChannel[] {
+  const alone = places < specs.length || specs.length <= mostChannels || specs.some((spec) => spec.ordered);
+  return alone ? [] : Array.from({ length: mostChannels }, make);
 }

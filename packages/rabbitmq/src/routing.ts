@@ -34,7 +34,8 @@ export function shardPatterns(shard: number, bits: number, own: string): readonl
   for (let bit = 0; bit < bits; bit++) pattern += (shard >>> bit) & 1 ? ".1" : ".0";
   if (shard !== 0) return [`${pattern}.#`];
   // n.b. the first queue also takes what has no key, and foreign messages; a delayed record's key has words after the `u`.
-  const foreign = /[*#]/.test(own) ? [] : [own];
+  // Not where it would look like a key's words: another queue binds those.
+  const foreign = /[*#]|^k\./.test(own) ? [] : [own];
   return [`${pattern}.#`, `${keyless}.#`, "", ...foreign];
 }
 

@@ -1,28 +1,22 @@
 import type { ConfirmChannel, Message } from "amqplib";
-import { DriverError, type Runtime, type SendItem, type Sender, type SendResult } from "@sluice/core/driver";
+import { DriverError, type SendItem, type Sender, type SendResult } from "@sluice/core/driver";
 import type { OpenChannel } from "./channel.ts";
 import { translate } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { type NativeRecord, toNative } from "./record.ts";
 import type { NoRoute, Route, Routes } from "./routes.ts";
+import { type Publication, SendCall } from "./send-call.ts";
 import { settled } from "./waiting.ts";
 
 export interface SenderParts {
   readonly channel: OpenChannel<ConfirmChannel>;
-  readonly link: Link;
-  readonly routes: Routes;
-  readonly runtime: Runtime;
+  readonly link: Pick<Link, "blocked" | "watch">;
+  readonly routes: Pick<Routes, "find">;
   readonly longestHeaders: number;
 }
 
-/** One record on the wire, until its confirm. */
-interface Publication {
-  /** The broker sent it back: nobody keeps it. Comes before the confirm. */
-  returned: boolean;
-  /** Its call gave up on it. */
-  abandoned: boolean;
-  readonly done: Promise<void>;
-}
+/** `undefined`: it is on the wire. */
+type Begun = SendResult | undefined;
 
 /** Calls that gave up leave confirms that may come; more than this means that they will not. */
 const mostAbandoned = 4_096;
@@ -32,7 +26,7 @@ export class RabbitSender implements Sender {
   readonly closed: Promise<DriverError | undefined>;
   readonly #parts: SenderParts;
   readonly #settled = settled<DriverError | undefined>();
-  /** By exchange, routing key and id: what a returned message says about itself. One of each at a time. */
+  /** By id, which is what a returned message says about itself: one of each at a time. */
   readonly #inFlight = new Map<string, Publication>();
   readonly #waiting = new Set<() => void>();
   readonly #unwatch: () => void;
@@ -54,11 +48,12 @@ export class RabbitSender implements Sender {
   }
 
   async send(items: readonly SendItem[], signal: AbortSignal): Promise<readonly SendResult[]> {
-    const call = new Call(items.length);
-    const aborted = () => call.abort(signal.reason);
+    const call = new SendCall(items.length);
+    const aborted = () => call.abort(signal.reason, (publication) => this.#abandon(publication));
     signal.addEventListener("abort", aborted, { once: true });
     for (const [index, item] of items.entries()) {
-      const refusal = await this.#one(item, signal, call, index);
+      const begun = this.#begin(item, signal, call, index);
+      const refusal = begun instanceof Promise ? await begun : begun;
       if (refusal) call.settle(index, refusal);
     }
     if (signal.aborted) aborted();
@@ -72,11 +67,24 @@ export class RabbitSender implements Sender {
     return this.#closing;
   }
 
-  /** Resolves to why it was not published, or to nothing when its confirm will settle it. */
-  async #one(item: SendItem, signal: AbortSignal, call: Call, index: number): Promise<SendResult | undefined> {
+  /** Why it was not published, or nothing when its confirm will settle it. A promise only where something must be waited for. */
+  #begin(item: SendItem, signal: AbortSignal, call: SendCall, index: number): Begun | Promise<Begun> {
     const found = this.#parts.routes.find(item);
-    const route = found instanceof Promise ? await unlessAborted(found, signal) : found;
-    if (!route) return notStored(this.#late(signal));
+    if (found instanceof Promise) {
+      return unlessAborted(found, signal).then((route) =>
+        route ? this.#route(item, route, signal, call, index) : notStored(this.#late(signal)),
+      );
+    }
+    return this.#route(item, found, signal, call, index);
+  }
+
+  #route(
+    item: SendItem,
+    route: Route | NoRoute,
+    signal: AbortSignal,
+    call: SendCall,
+    index: number,
+  ): Begun | Promise<Begun> {
     if ("error" in route) return route;
     let native: NativeRecord;
     try {
@@ -84,14 +92,19 @@ export class RabbitSender implements Sender {
     } catch (error) {
       return notStored(translate(error, `cannot send to topic "${item.to.topic}"`));
     }
-    const label = `${route.exchange}\0${route.key}\0${item.record.id}`;
-    while (!this.#ready(label)) {
-      if (signal.aborted || !this.#parts.channel.alive || this.#closing) break;
-      await this.#change(signal, this.#inFlight.get(label)?.done);
-    }
+    const { id } = item.record;
+    const publish = () => this.#stopped(signal) ?? this.#publish(route, native, id, call, index);
+    return this.#ready(id) ? publish() : this.#untilReady(id, signal).then(publish);
+  }
+
+  async #untilReady(id: string, signal: AbortSignal): Promise<void> {
+    while (!this.#ready(id) && !this.#stopped(signal)) await this.#change(signal);
+  }
+
+  /** Why nothing can be published any more. */
+  #stopped(signal: AbortSignal): SendResult | undefined {
     if (!this.#parts.channel.alive || this.#closing) return notStored(this.#gone());
-    if (signal.aborted) return notStored(this.#late(signal));
-    return this.#publish(route, native, label, call, index);
+    return signal.aborted ? notStored(this.#late(signal)) : undefined;
   }
 
   #native({ record, from }: SendItem, route: Route): NativeRecord {
@@ -103,38 +116,43 @@ export class RabbitSender implements Sender {
     });
   }
 
-  #publish(route: Route, native: NativeRecord, label: string, call: Call, index: number): SendResult | undefined {
-    const done = settled<void>();
-    const publication: Publication = { returned: false, abandoned: false, done: done.promise };
-    const { channel } = this.#parts;
-    const confirmed = (error: unknown) => {
-      this.#inFlight.delete(label);
-      if (publication.abandoned) this.#abandoned--;
-      call.settle(index, this.#result(error, publication, route));
-      done.resolve();
-    };
+  #publish(route: Route, native: NativeRecord, id: string, call: SendCall, index: number): SendResult | undefined {
+    const { exchange, key } = route;
+    const bytes = native.content.length;
+    const publication: Publication = { call, index, exchange, key, bytes, returned: false, abandoned: false };
+    const { native: channel } = this.#parts.channel;
+    const confirmed = (error: unknown) => this.#confirmed(id, publication, error);
     try {
-      this.#inFlight.set(label, publication);
+      this.#inFlight.set(id, publication);
       // n.b. 'false' is no refusal: it was taken, and the next one must wait for 'drain'.
-      this.#full = !channel.native.publish(route.exchange, route.key, native.content, native.options, confirmed);
+      this.#full = !channel.publish(exchange, key, native.content, native.options, confirmed);
     } catch (error) {
-      this.#inFlight.delete(label);
+      this.#inFlight.delete(id);
       return notStored(translate(error, "cannot publish"));
     }
-    call.sent(index, () => this.#abandon(publication));
+    call.sent(publication);
     return undefined;
   }
 
-  #result(error: unknown, { returned }: Publication, route: Route): SendResult {
-    if (!error) return returned ? unroutable(route) : { outcome: "stored" };
+  #confirmed(id: string, publication: Publication, error: unknown): void {
+    this.#inFlight.delete(id);
+    if (publication.abandoned) this.#abandoned--;
+    publication.call.settle(publication.index, error ? this.#failure(error, publication) : success(publication));
+    // Somebody may wait to send the same id again, or for the last confirm.
+    if (this.#waiting.size > 0) this.#wake();
+  }
+
+  #failure(error: unknown, publication: Publication): SendResult {
     const { channel } = this.#parts;
+    const { exchange, key } = publication;
     if (error instanceof Error && error.message === "message nacked") {
-      const text = `rabbitmq: "${route.exchange || route.key}" refused the message (queue full, or without a majority); try again later`;
+      const text = `rabbitmq: "${exchange || key}" refused the message (queue full, or without a majority); try again later`;
       return notStored(new DriverError("REFUSED", text, { cause: error }));
     }
-    // Whatever closed the channel was the fault of one message at most: the others may be sent again.
-    const { message } = channel.reason;
-    return { outcome: "unknown", error: new DriverError("LOST", message, { retryable: true, cause: channel.reason }) };
+    const { reason } = channel;
+    if (isToBlame(publication, reason)) return { outcome: "unknown", error: reason };
+    // What closed the channel was the fault of another one: these may be sent again.
+    return { outcome: "unknown", error: new DriverError("LOST", reason.message, { retryable: true, cause: reason }) };
   }
 
   #abandon(publication: Publication): void {
@@ -146,18 +164,17 @@ export class RabbitSender implements Sender {
     void this.#parts.channel.close();
   }
 
-  #returned({ fields, properties }: Message): void {
-    const id: unknown = properties.messageId;
-    const publication = this.#inFlight.get(`${fields.exchange}\0${fields.routingKey}\0${String(id)}`);
+  #returned({ properties }: Message): void {
+    const publication = this.#inFlight.get(String(properties.messageId));
     if (publication) publication.returned = true;
   }
 
-  #ready(label: string): boolean {
-    return !this.#full && this.#parts.link.blocked === undefined && !this.#inFlight.has(label);
+  #ready(id: string): boolean {
+    return !this.#full && this.#parts.link.blocked === undefined && !this.#inFlight.has(id);
   }
 
-  /** Resolves at the next drain, unblock, death or abort, or when `other` is done. */
-  #change(signal: AbortSignal, other: Promise<void> | undefined): Promise<void> {
+  /** Resolves at the next confirm, drain, unblock, death or abort. */
+  #change(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         this.#waiting.delete(wake);
@@ -166,7 +183,6 @@ export class RabbitSender implements Sender {
       };
       this.#waiting.add(wake);
       signal.addEventListener("abort", wake, { once: true });
-      void other?.then(wake);
     });
   }
 
@@ -199,50 +215,10 @@ export class RabbitSender implements Sender {
 
   async #close(signal: AbortSignal): Promise<void> {
     this.#wake();
-    while (this.#inFlight.size > 0 && this.#parts.channel.alive && !signal.aborted) {
-      const [next] = this.#inFlight.values();
-      await this.#change(signal, next?.done);
-    }
+    while (this.#inFlight.size > 0 && this.#parts.channel.alive && !signal.aborted) await this.#change(signal);
     // n.b. from here on amqplib ignores confirms; what is left settles as unknown when the channel is closed.
     await this.#parts.channel.close(signal);
     this.#finish(undefined);
-  }
-}
-
-/** Results of one `send`, filled in any order. */
-class Call {
-  readonly results: Promise<readonly SendResult[]>;
-  readonly #results: (SendResult | undefined)[];
-  /** What to do with those on the wire when the call gives up. */
-  readonly #onWire = new Map<number, () => void>();
-  readonly #settled = settled<readonly SendResult[]>();
-  #left: number;
-
-  constructor(count: number) {
-    this.results = this.#settled.promise;
-    this.#results = Array.from({ length: count });
-    this.#left = count;
-    if (count === 0) this.#settled.resolve([]);
-  }
-
-  sent(index: number, abandon: () => void): void {
-    if (this.#results[index] === undefined) this.#onWire.set(index, abandon);
-  }
-
-  settle(index: number, result: SendResult): void {
-    this.#onWire.delete(index);
-    if (this.#results[index] !== undefined) return;
-    this.#results[index] = result;
-    if (--this.#left === 0) this.#settled.resolve(this.#results.filter((each) => each !== undefined));
-  }
-
-  /** What is on the wire may be stored or not; what is not yet there is settled where it waits. */
-  abort(cause: unknown): void {
-    const error = new DriverError("UNAVAILABLE", "rabbitmq: the broker did not confirm in time", { cause });
-    for (const [index, abandon] of this.#onWire) {
-      abandon();
-      this.settle(index, { outcome: "unknown", error });
-    }
   }
 }
 
@@ -256,7 +232,16 @@ function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | 
   });
 }
 
-function unroutable({ exchange, key }: Route): NoRoute {
+/** n.b. the broker closes the channel for a message that it refuses, and says what was wrong, not with which one. */
+function isToBlame({ exchange, bytes }: Publication, { code, message }: DriverError): boolean {
+  if (code === "TOO_LARGE") return message.includes(`message size ${bytes} `);
+  return code === "FORBIDDEN" && message.includes(`exchange '${exchange || "amq.default"}'`);
+}
+
+const stored: SendResult = { outcome: "stored" };
+
+function success({ returned, exchange, key }: Publication): SendResult {
+  if (!returned) return stored;
   const what =
     exchange === ""
       ? `queue "${key}" does not exist`

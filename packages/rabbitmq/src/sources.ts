@@ -52,6 +52,7 @@ async function group(
     shard: queue,
     counts: quorum,
     ordered,
+    temporary: false,
   }));
 }
 
@@ -74,6 +75,7 @@ function broadcast(source: BroadcastSource, parts: SourceParts): LaneSpec {
     shard: name,
     counts: false,
     ordered: false,
+    temporary: true,
   };
 }
 

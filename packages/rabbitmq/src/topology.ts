@@ -5,7 +5,7 @@ import {
   DriverError,
   type Resource,
 } from "@sluice/core/driver";
-import { dueBinding, ladder } from "./delay-ladder.ts";
+import { bindingActions, dueBinding, ladder } from "./delay-ladder.ts";
 import type { Names } from "./names.ts";
 import type { Settings } from "./options.ts";
 import { hashBits, shardName, shardPatterns } from "./routing.ts";
@@ -16,7 +16,12 @@ export function topology(declaration: Declaration, names: Names, settings: Setti
   if (declaration.topics.some((topic) => topic.delays)) resources.push(...ladder(names));
   for (const topic of declaration.topics) {
     const exchange = names.exchange(topic.name);
-    resources.push({ kind: "exchange", name: exchange, settings: { type: "topic", durable: true } });
+    resources.push({
+      kind: "exchange",
+      name: exchange,
+      settings: { type: "topic", durable: true },
+      actions: topicActions,
+    });
     if (topic.delays) resources.push(dueBinding(names, exchange, "exchange"));
     for (const group of topic.groups) resources.push(...groupResources(topic, group, exchange, names, settings));
   }
@@ -33,27 +38,52 @@ function groupResources(
   const deadLetters = names.deadLetters(topic.name, group.name);
   const base = names.queue(topic.name, group.name);
   // Also for groups without dead letters: it is where the broker's own delivery limit puts what would otherwise be dropped.
-  const resources: Resource[] = [{ kind: "queue", name: deadLetters, settings: deadLetterQueue }];
-  if (topic.ordered)
-    resources.push({ kind: "queue", name: names.members(topic.name, group.name), settings: membersQueue });
+  const resources: Resource[] = [
+    { kind: "queue", name: deadLetters, settings: deadLetterQueue, actions: deadLetterActions },
+  ];
+  if (topic.ordered) {
+    const members = names.members(topic.name, group.name);
+    resources.push({ kind: "queue", name: members, settings: membersQueue, actions: membersActions });
+  }
   const bits = topic.ordered ? shardBits(topic) : 0;
   const shards = topic.ordered ? 2 ** bits : 1;
   for (let shard = 0; shard < shards; shard++) {
     const queue = topic.ordered ? `${base}.${shardName(shard, bits)}` : base;
     const patterns = topic.ordered ? shardPatterns(shard, bits, topic.name) : ["#"];
-    resources.push({ kind: "queue", name: queue, settings: workQueue(deadLetters, topic.ordered, settings) });
+    resources.push({
+      kind: "queue",
+      name: queue,
+      settings: workQueue(deadLetters, topic.ordered, settings),
+      actions: workActions,
+    });
     if (topic.delays) resources.push(dueBinding(names, queue, "queue"));
     for (const pattern of patterns) {
       resources.push({
         kind: "binding",
         name: `${exchange} -> queue ${queue} (${pattern})`,
         settings: { source: exchange, destination: queue, to: "queue", pattern },
+        actions: bindingActions(exchange, queue),
       });
     }
   }
   // Another number of shards would leave the old queues bound and unread: looked for when a queue has to be made.
-  return [{ kind: "shards", name: base, settings: { bits: topic.ordered ? bits : -1 } }, ...resources];
+  return [{ kind: "shards", name: base, settings: { bits: topic.ordered ? bits : -1, deadLetters } }, ...resources];
 }
+
+/** Rights are the broker's three, on the resource itself unless another name follows. Broadcasts bind their own queue: `read`. */
+type Actions = NonNullable<Resource["actions"]>;
+
+const topicActions: Actions = { provision: ["configure", "read", "write"], publish: ["write"], consume: ["read"] };
+
+/** n.b. who declares a queue that dead-letters needs to read it, and to write to where it dead-letters. Moves go by queue name. */
+const workActions: Actions = {
+  provision: ["configure", "read", "write", "write amq.default"],
+  consume: ["read", "write amq.default"],
+};
+
+const deadLetterActions: Actions = { provision: ["configure"], consume: ["read", "write amq.default"] };
+
+const membersActions: Actions = { provision: ["configure"], consume: ["read"] };
 
 /** Powers of two only: a shard is a prefix of hash bits. Other numbers are rounded up. */
 function shardBits(topic: DeclaredTopic): number {

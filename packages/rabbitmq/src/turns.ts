@@ -8,55 +8,65 @@ const idleMs = 100;
 /** A busy one after this. */
 const turnMs = 1_000;
 
+/** Nothing waits in any queue: so long until the next look at all of them. */
+const restMs = 1_000;
+
 interface Turn {
   readonly lane: Lane;
   readonly sinceMs: number;
 }
 
+export interface TurnsParts {
+  readonly window: number;
+  /** Lanes that may be open at once. */
+  readonly places: number;
+  readonly runtime: Runtime;
+  readonly depth: (queue: string) => Promise<number>;
+  readonly failed: (error: DriverError) => void;
+}
+
 /**
- * Keeps the window a hard bound over several queues. With at least one place for each, all are open and share it. With fewer places
- * than queues (a window of 1 over eight shards) queues take turns, one record at a time.
+ * Keeps the window a bound over several queues. With a place for each, all are open and share it. With fewer places than queues (a
+ * window of 1 over eight shards) queues take turns, one record at a time, and those in which nothing waits are passed over.
  */
 export class Turns {
   readonly #lanes: readonly Lane[];
-  readonly #places: number;
-  readonly #runtime: Runtime;
-  readonly #failed: (error: DriverError) => void;
+  readonly #parts: TurnsParts;
   readonly #turns = new Map<Lane, Turn>();
   #upcoming: Lane[] = [];
-  #window: number;
   #cancel: (() => void) | undefined;
   #ended = false;
+  /** The last look found nothing that waits. */
+  #quiet = false;
 
-  constructor(lanes: readonly Lane[], window: number, runtime: Runtime, failed: (error: DriverError) => void) {
+  constructor(lanes: readonly Lane[], parts: TurnsParts) {
     this.#lanes = lanes;
-    this.#window = window;
-    this.#places = Math.min(window, lanes.length);
-    this.#runtime = runtime;
-    this.#failed = failed;
+    this.#parts = parts;
   }
 
   get rotating(): boolean {
-    return this.#places < this.#lanes.length;
+    return this.#parts.places < this.#lanes.length;
   }
 
   async start(): Promise<void> {
+    const { window, places } = this.#parts;
     if (this.rotating) {
       this.#upcoming = [...this.#lanes];
-      for (let place = 0; place < this.#places; place++) await this.#openNext();
+      for (let place = 0; place < places; place++) await this.#openNext();
       this.#schedule();
       return;
     }
-    const share = Math.floor(this.#window / this.#lanes.length);
-    const rest = this.#window - share * this.#lanes.length;
-    await Promise.all(this.#lanes.map((lane, index) => lane.open(Math.min(65_535, share + (index < rest ? 1 : 0)))));
+    const share = Math.floor(window / this.#lanes.length);
+    const rest = window - share * this.#lanes.length;
+    const prefetch = (index: number) => Math.min(65_535, Math.max(1, share + (index < rest ? 1 : 0)));
+    await Promise.all(this.#lanes.map((lane, index) => lane.open(prefetch(index))));
   }
 
   /** Settles; where the lane's turn is over, the settlement is its last act. */
   settle(lane: Lane, settlements: readonly Settlement[]): readonly SettleResult[] | Promise<readonly SettleResult[]> {
     const turn = this.#turns.get(lane);
     const [only, ...others] = settlements;
-    const over = turn && this.#runtime.monotonicMs() - turn.sinceMs >= turnMs;
+    const over = turn && this.#parts.runtime.monotonicMs() - turn.sinceMs >= turnMs;
     if (!over || this.#ended || !only?.accept || others.length > 0) return lane.settle(settlements);
     this.#turns.delete(lane);
     return lane.leave(only.delivery).then((result) => {
@@ -72,11 +82,12 @@ export class Turns {
 
   #schedule(): void {
     if (this.#ended) return;
-    this.#cancel = this.#runtime.timer(idleMs, () => void this.#round(), { background: true });
+    const { runtime } = this.#parts;
+    this.#cancel = runtime.timer(this.#quiet ? restMs : idleMs, () => void this.#round(), { background: true });
   }
 
   async #round(): Promise<void> {
-    const now = this.#runtime.monotonicMs();
+    const now = this.#parts.runtime.monotonicMs();
     for (const { lane, sinceMs } of this.#turns.values()) {
       if (!lane.idle || now - sinceMs < idleMs || this.#ended) continue;
       this.#turns.delete(lane);
@@ -90,14 +101,29 @@ export class Turns {
   async #pass(lane: Lane): Promise<void> {
     this.#upcoming.push(lane);
     if (this.#ended) return;
-    await this.#openNext().catch((error: unknown) => this.#failed(translate(error, "cannot consume")));
+    await this.#openNext().catch((error: unknown) => this.#parts.failed(translate(error, "cannot consume")));
+  }
+
+  /** The next one in the row in which something waits, or the first one when nothing does anywhere. */
+  async #choose(): Promise<Lane | undefined> {
+    for (let look = 0; look < this.#upcoming.length && !this.#ended; look++) {
+      const lane = this.#upcoming.shift();
+      // One that cannot be looked at is opened, and says why it cannot be.
+      if (lane && (await this.#parts.depth(lane.spec.shard).catch(() => 1)) > 0) {
+        this.#quiet = false;
+        return lane;
+      }
+      if (lane) this.#upcoming.push(lane);
+    }
+    this.#quiet = true;
+    return this.#upcoming.shift();
   }
 
   async #openNext(): Promise<void> {
-    const lane = this.#upcoming.shift();
-    if (!lane) return;
+    const lane = await this.#choose();
+    if (!lane || this.#ended) return;
     await lane.open(1);
     if (this.#ended) return lane.close();
-    this.#turns.set(lane, { lane, sinceMs: this.#runtime.monotonicMs() });
+    this.#turns.set(lane, { lane, sinceMs: this.#parts.runtime.monotonicMs() });
   }
 }

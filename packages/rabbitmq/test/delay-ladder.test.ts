@@ -32,7 +32,7 @@ function leads({ pattern }: Step, words: readonly string[]): boolean {
 
 /** Milliseconds until a message reaches the end, following exchanges and queues as the broker does. */
 function travel(level: number, words: readonly string[]): number {
-  let exchange = `sluice.delay.${level}`;
+  let exchange = level < 0 ? "sluice.delay.due" : names("").ladder(level);
   let waited = 0;
   while (exchange !== "sluice.delay.due") {
     const open = (bindings.get(exchange) ?? []).filter((step) => leads(step, words));
@@ -88,6 +88,6 @@ describe("delay ladder", () => {
   test("queue and exchange of one name are two destinations", () => {
     const [queue, exchange] = (["queue", "exchange"] as const).map((kind) => dueBinding(names(""), "orders", kind));
     expect(queue?.settings["sluice-to"]).not.toBe(exchange?.settings["sluice-to"]);
-    expect(names("acme").ladder(3)).toBe("acme.delay.3");
+    expect(names("acme.").ladder(3)).toBe("acme.sluice.delay.8s");
   });
 });

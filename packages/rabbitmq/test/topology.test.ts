@@ -1,6 +1,5 @@
 import type { DeclaredTopic } from "@sluice/core/driver";
 import { describe, expect, test } from "vitest";
-import { names } from "../src/names.ts";
 import { rabbitmq } from "../src/rabbitmq.ts";
 
 function topic(more: Partial<DeclaredTopic> = {}): DeclaredTopic {
@@ -8,8 +7,8 @@ function topic(more: Partial<DeclaredTopic> = {}): DeclaredTopic {
   return { name: "orders.placed", ordered: false, shards: 8, delays: false, groups: [billing], ...more };
 }
 
-function plan(topics: readonly DeclaredTopic[], namespace?: string): readonly string[] {
-  const driver = rabbitmq(namespace === undefined ? {} : { namespace });
+function plan(topics: readonly DeclaredTopic[], prefix?: string): readonly string[] {
+  const driver = rabbitmq(prefix === undefined ? {} : { prefix });
   return driver.topology({ topics }).map(({ kind, name }) => `${kind} ${name}`);
 }
 
@@ -32,7 +31,7 @@ describe("topology", () => {
 
   test("delays bring the ladder, once, before what it leads to", () => {
     const listed = plan([topic({ delays: true }), topic({ name: "other", delays: true })]);
-    expect(listed.filter((each) => each === "queue sluice.delay.27")).toHaveLength(1);
+    expect(listed.filter((each) => each === "queue sluice.delay.134217728s")).toHaveLength(1);
     expect(listed).toContain("binding sluice.delay.due -> queue orders.placed.billing");
     expect(listed).toContain("binding sluice.delay.due -> exchange other");
   });
@@ -44,42 +43,22 @@ describe("topology", () => {
     expect(() => plan([topic({ ordered: true, shards: 2_000 })])).toThrow(expect.objectContaining({ code: "CONFIG" }));
   });
 
-  test("a namespace stands before every name", () => {
-    for (const each of plan([topic({ delays: true })], "acme")) expect(each).toMatch(/^\w+ acme\./);
+  test("a prefix stands before every name", () => {
+    for (const each of plan([topic({ delays: true })], "acme-")) expect(each).toMatch(/^\w+ acme-/);
+  });
+
+  test("says what each role must be allowed to do, and what is shared", () => {
+    const resources = rabbitmq().topology({ topics: [topic({ delays: true, ordered: true, shards: 2 })] });
+    const actionsOf = (name: string) => resources.find((each) => each.name === name)?.actions;
+    expect(actionsOf("orders.placed")?.publish).toEqual(["write"]);
+    expect(actionsOf("orders.placed.billing.0")?.consume).toEqual(["read", "write amq.default"]);
+    expect(resources.filter(({ kind, actions }) => kind !== "shards" && !actions?.provision?.length)).toEqual([]);
+    const ladder = /^sluice\.delay\.\w+( -> (queue|exchange) sluice\..*)?$/;
+    expect(resources.filter(({ name, shared }) => (shared === true) !== ladder.test(name))).toEqual([]);
   });
 
   test("twice the same", () => {
     expect(plan([topic({ delays: true })])).toEqual(plan([topic({ delays: true })]));
-  });
-});
-
-describe("names", () => {
-  const { queue, deadLetters, broadcast, exchange, members } = names("");
-
-  test("of different things never meet", () => {
-    const words = ["a", "b", "a.b", "dlq", "0", "01", "b1", "all", "members", "a%2Eb", "%64lq", "1"];
-    const all = new Map<string, string>();
-    const add = (name: string, what: string) => {
-      expect(all.get(name) ?? what).toBe(what);
-      all.set(name, what);
-    };
-    for (const topicName of ["t", "t.a", "t.a.b", "t.0", "t.a.dlq"]) {
-      for (const word of words) {
-        add(queue(topicName, word), `queue ${topicName}|${word}`);
-        add(deadLetters(topicName, word), `dead ${topicName}|${word}`);
-        add(members(topicName, word), `members ${topicName}|${word}`);
-        for (const shard of ["all", "0", "1", "00", "01"])
-          add(`${queue(topicName, word)}.${shard}`, `${topicName}|${word}|${shard}`);
-        for (const other of words) add(broadcast(topicName, word, other, 1), `broadcast ${topicName}|${word}|${other}`);
-      }
-    }
-  });
-
-  test("above 255 bytes are refused, naming the number", () => {
-    expect(exchange("x".repeat(255))).toHaveLength(255);
-    expect(() => exchange("x".repeat(256))).toThrow(
-      expect.objectContaining({ code: "CONFIG", message: expect.stringContaining("256 bytes") }),
-    );
   });
 });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
 import type { CaseContext, ItemTopic } from "../context.ts";
 import { within } from "../clock.ts";
-import { conserve, effects, quickRetry, recording } from "../flow.ts";
+import { conserve, effects, movedRetry, quickRetry, recording, stated } from "../flow.ts";
 import { idOf, type Item, makeItems, runHeader } from "../payload.ts";
 import { refuses } from "./needs.ts";
 import { untilDead } from "../dead-letters.ts";
@@ -17,7 +17,7 @@ async function sendBatch(context: CaseContext, bus: Bus, topic: ItemTopic, items
     payload: item,
     options: { id: idOf(item), headers: { [runHeader]: context.run } },
   }));
-  const results = await bus.producer(topic).sendBatch(entries);
+  const results = await bus.producer(topic).sendBatch(entries, stated(bus));
   assert.equal(results.length, items.length, "one result per entry");
   for (const [index, result] of results.entries()) {
     const item = items[index];
@@ -35,6 +35,7 @@ export const batches: readonly Case[] = [
     rule: "sendBatch answers per message in the order of the entries, and all arrive.",
     required: false,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic();
@@ -85,7 +86,7 @@ export const batches: readonly Case[] = [
         const items = makeItems(context.run, 16, { keys: 16 });
         await sendBatch(context, bus, topic, items);
         const record = recording(context.ledger, topic.name, "g", context.run);
-        const retry = { ...quickRetry, attempts: 2, inPlace: 0 };
+        const retry = { ...movedRetry, attempts: 2 };
         const options = { group: "g", batch: { size: 8, wait: 200 }, retry };
         await bus.subscribeBatch(topic, options, async (batch) => {
           const bad = batch.findIndex((each) => each.payload.key === "k5");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { topic as declareTopic } from "@sluice/core";
 import { type Case, defineCase } from "../case.ts";
 import { pause, within } from "../clock.ts";
-import { conserve, effects, publishAll, publishOne, subscribe } from "../flow.ts";
+import { conserve, effects, publishAll, publishOne, readable, stated, subscribe } from "../flow.ts";
 import { idOf, makeItems } from "../payload.ts";
 import { openPull } from "../pull.ts";
 import { declare, put, receiverOf, record } from "../seam.ts";
@@ -15,6 +15,7 @@ export const delivery: readonly Case[] = [
     rule: "Payload, key, headers, id and time arrive as they were published.",
     required: true,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic();
@@ -92,6 +93,7 @@ export const delivery: readonly Case[] = [
     rule: "No duplicates where nothing failed.",
     required: true,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic();
@@ -133,6 +135,7 @@ export const delivery: readonly Case[] = [
     rule: "A subscription gets the messages of its topic and no others.",
     required: true,
     profile: "standard",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const topics = Array.from({ length: context.size(3, 8) }, () => context.topic({ shards: 1 }));
@@ -153,6 +156,7 @@ export const delivery: readonly Case[] = [
     rule: "Each of two alternating topics gives its own messages only.",
     required: true,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const [one, two] = [context.topic(), context.topic()];
@@ -175,12 +179,13 @@ export const delivery: readonly Case[] = [
     rule: "A subscription of several topics gets the messages of each.",
     required: false,
     profile: "standard",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const [one, two] = [context.topic(), context.topic()];
       const seen: string[] = [];
       const all = Promise.withResolvers<void>();
-      await bus.subscribe([one, two], { group: "g" }, (event, { message }) => {
+      await bus.subscribe([one, two], readable(bus, { group: "g" }), (event, { message }) => {
         assert.equal(event.topic, message.topic);
         seen.push(event.topic);
         if (seen.length === 10) all.resolve();
@@ -231,15 +236,21 @@ export const delivery: readonly Case[] = [
     rule: "A message that nobody keeps is reported as unroutable, unless the topic states that this is allowed.",
     required: false,
     profile: "smoke",
+    groupless: true,
     needs: needs.unrouted,
     async run(context) {
       const bus = await context.connect();
       const topic = declareTopic(context.name());
-      await refuses("UNROUTABLE", "publish to a topic without any group", () => bus.publish(topic, { n: 1 }), {
-        names: topic.name,
-      });
+      await refuses(
+        "UNROUTABLE",
+        "publish to a topic without any group",
+        () => bus.publish(topic, { n: 1 }, stated(bus)),
+        {
+          names: topic.name,
+        },
+      );
       const allowed = declareTopic(context.name(), { unrouted: "allow" });
-      const receipt = await bus.publish(allowed, { n: 1 });
+      const receipt = await bus.publish(allowed, { n: 1 }, stated(bus));
       assert.equal(receipt.routed, false);
     },
     async inverse(context) {

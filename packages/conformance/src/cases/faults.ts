@@ -38,7 +38,7 @@ export const faults: readonly Case[] = [
       await publishAll(context, bus, topic, makeItems(context.run, 1, { producer: "first" }));
       const members = [0, 1, 2].map(() => startConsumer(context, plan));
       await Promise.all(members.map((member) => ready(context, member)));
-      const count = 900;
+      const count = context.size(240, 900);
       const flow = steadyFlow(context, topic, count, 150);
       const kills: { at: number; name: string }[] = [];
       for (const share of [0.25, 0.5, 0.75]) {
@@ -69,7 +69,7 @@ export const faults: readonly Case[] = [
     limitMs: 120_000,
     async run(context) {
       const topic = context.topic({ groups: [group] });
-      const count = 2_000;
+      const count = context.size(400, 2_000);
       const plan = {
         topic: topic.name,
         groups: [group],
@@ -117,7 +117,7 @@ export const faults: readonly Case[] = [
       const consumers = await Promise.all([context.connect(), context.connect()]);
       for (const bus of consumers)
         await subscribe(context, bus, topic, { group, concurrency: 5, window: 10 }, () => pause(5));
-      const count = 2_000;
+      const count = context.size(480, 2_000);
       const flow = steadyFlow(context, topic, count, 120);
       const recoveries: number[] = [];
       for (const [share, fault] of [
@@ -139,7 +139,7 @@ export const faults: readonly Case[] = [
         context.metrics.recoveryMs <= bound,
         `the first effect after the broker was back took ${context.metrics.recoveryMs} ms, bound ${bound}`,
       );
-      await caughtUp(context, topic);
+      await caughtUp(context, topic, consumers);
       await Promise.all(consumers.map((bus) => bus.drain({ deadline: 10_000 })));
       const held = consumers.length * heldByOne(context, planFor(topic));
       // Publishes whose confirmation the fault took are sent again by the bus: those outstanding at the fault, twice.
@@ -162,12 +162,12 @@ export const faults: readonly Case[] = [
       await publishAll(context, maker, topic, makeItems(context.run, 1, { producer: "first" }));
       const members = [startConsumer(context, plan)];
       await ready(context, members[0] ?? assert.fail());
-      const count = 1_500;
+      const count = context.size(300, 1_500);
       const flow = steadyFlow(context, topic, count, 60, { keys: 24 });
       let faultsSoFar = 0;
       const steps = ["join", "join", "leave", "join", "kill", "join", "freeze", "leave", "kill", "join"] as const;
       for (const step of steps) {
-        await pause(1_800);
+        await pause(context.size(300, 1_800));
         const victim = members[Math.floor(context.random() * members.length)];
         context.ledger.write("fault", { detail: `${step} ${step === "join" ? "" : (victim?.name ?? "")}` });
         if (step === "join" || !victim || members.length < 2) members.push(startConsumer(context, plan));
@@ -205,7 +205,7 @@ export const faults: readonly Case[] = [
     async run(context) {
       const topic = context.topic({ groups: [group] });
       const bus = await context.connect();
-      const items = makeItems(context.run, 200, { keys: 20 });
+      const items = makeItems(context.run, context.size(80, 200), { keys: 20 });
       await publishAll(context, bus, topic, items);
       const poison = items[49];
       assert.ok(poison);

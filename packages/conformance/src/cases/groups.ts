@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
 import { pause } from "../clock.ts";
 import { untilDead } from "../dead-letters.ts";
-import { conserve, depth, effects, publishAll, publishOne, quickRetry, recording, subscribe } from "../flow.ts";
+import { conserve, depth, effects, movedRetry, publishAll, publishOne, recording, stated, subscribe } from "../flow.ts";
 import { idOf, makeItems } from "../payload.ts";
 import { needs, refuses } from "./needs.ts";
 
@@ -63,16 +63,21 @@ export const groups: readonly Case[] = [
     rule: "Two instances both get a message; one that left misses what was sent meanwhile and nothing else.",
     required: false,
     profile: "standard",
+    groupless: true,
     needs: needs.broadcast,
     async run(context) {
       const topic = context.topic({ unrouted: "allow" });
       const seen: string[] = [];
       const listen = async (name: string) => {
         const bus = await context.connect();
-        const subscription = await bus.subscribe(topic, { broadcast: "cache" }, async (item, { message }) => {
-          seen.push(`${name}${item.n}`);
-          await recording(context.ledger, topic.name, name, context.run)(item, { message } as never);
-        });
+        const subscription = await bus.subscribe(
+          topic,
+          { broadcast: "cache", ...stated(bus) },
+          async (item, { message }) => {
+            seen.push(`${name}${item.n}`);
+            await recording(context.ledger, topic.name, name, context.run)(item, { message } as never);
+          },
+        );
         return { bus, subscription };
       };
       const got = (name: string, count: number) => effects(context, topic, name, count);
@@ -108,7 +113,7 @@ export const groups: readonly Case[] = [
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic();
-      const retry = { ...quickRetry, attempts: 3, inPlace: 0 };
+      const retry = { ...movedRetry, attempts: 3 };
       await subscribe(context, bus, topic, { group: "calm" });
       await subscribe(context, bus, topic, { group: "failing", retry }, () => {
         throw new Error("this group fails");
@@ -153,6 +158,7 @@ export const groups: readonly Case[] = [
     rule: "Messages whose headers do not match are accepted unseen; the others arrive.",
     required: false,
     profile: "standard",
+    groupless: true,
     needs: needs.filter,
     async run(context) {
       const bus = await context.connect();

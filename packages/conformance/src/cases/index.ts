@@ -2,8 +2,10 @@ import type { Case } from "../case.ts";
 import { batches } from "./batches.ts";
 import { delivery } from "./delivery.ts";
 import { faults } from "./faults.ts";
+import { fleeting } from "./fleeting.ts";
 import { groups } from "./groups.ts";
 import { hygiene } from "./hygiene.ts";
+import { interop } from "./interop.ts";
 import { leases } from "./leases.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { limits } from "./limits.ts";
@@ -13,7 +15,9 @@ import { ordering } from "./ordering.ts";
 import { payload } from "./payload.ts";
 import { provisioning } from "./provisioning.ts";
 import { retry } from "./retry.ts";
+import { seeking } from "./seeking.ts";
 import { settlement } from "./settlement.ts";
+import { transactions } from "./transactions.ts";
 
 /** Every case. Ids are permanent and never reused. */
 export const catalogue: readonly Case[] = [
@@ -23,11 +27,15 @@ export const catalogue: readonly Case[] = [
   ...leases,
   ...ordering,
   ...groups,
+  ...fleeting,
   ...batches,
   ...payload,
   ...limits,
+  ...interop,
   ...provisioning,
   ...retry,
+  ...seeking,
+  ...transactions,
   ...hygiene,
   ...negative,
   ...faults,

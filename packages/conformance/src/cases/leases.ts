@@ -123,6 +123,7 @@ export const leases: readonly Case[] = [
     rule: "concurrency is reached and not exceeded.",
     required: false,
     profile: "standard",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
 import { pause, within } from "../clock.ts";
 import type { CaseContext } from "../context.ts";
-import { conserve, depth, effects, publishAll, publishOne, subscribe } from "../flow.ts";
+import { conserve, depth, effects, publishAll, publishOne, readable, stated, subscribe } from "../flow.ts";
 import { makeItems } from "../payload.ts";
 import { openPull, pullSome } from "../pull.ts";
 import { refuses } from "./needs.ts";
@@ -14,6 +14,7 @@ export const lifecycle: readonly Case[] = [
     rule: "Connecting, subscribing and closing neither fail nor hang when no message ever comes.",
     required: true,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const limit = 5_000 + context.harness.timing.recoveryMs;
       const bus = await within(limit, "connect", context.connect());
@@ -21,8 +22,10 @@ export const lifecycle: readonly Case[] = [
       const producer = bus.producer(topic);
       assert.equal(typeof producer.send, "function");
       const subscription = await within(limit, "subscribe", subscribe(context, bus, topic, { group: "g" }));
-      const consumer = await within(limit, "consumer", bus.consumer(topic, { group: "h" }));
-      await within(limit, "close of the consumer", consumer.close());
+      if (bus.capabilities.group !== "absent") {
+        const consumer = await within(limit, "consumer", bus.consumer(topic, { group: "h" }));
+        await within(limit, "close of the consumer", consumer.close());
+      }
       await within(limit, "close of the subscription", subscription.close());
       assert.equal(await within(limit, "subscription.closed", subscription.closed), undefined);
       await within(limit, "close of the bus", bus.close());
@@ -100,6 +103,7 @@ export const lifecycle: readonly Case[] = [
     rule: "Every publish that was called before close settles, and what it confirmed is stored.",
     required: true,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const publisher = await context.connect();
       const bus = await context.connect();
@@ -127,6 +131,7 @@ export const lifecycle: readonly Case[] = [
     rule: "A closed bus refuses every call with CLOSED; a second close resolves like the first.",
     required: true,
     profile: "smoke",
+    groupless: true,
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic({ groups: ["g"] });
@@ -139,8 +144,10 @@ export const lifecycle: readonly Case[] = [
         Promise.all([bus.close(), bus.close()]),
       );
       await within(1_000, "a third close", bus.close());
-      await refuses("CLOSED", "publish after close", () => bus.publish(topic, item));
-      await refuses("CLOSED", "subscribe after close", () => bus.subscribe(topic, { group: "g" }, () => {}));
+      await refuses("CLOSED", "publish after close", () => bus.publish(topic, item, stated(bus)));
+      await refuses("CLOSED", "subscribe after close", () =>
+        bus.subscribe(topic, readable(bus, { group: "g" }), () => {}),
+      );
       const { connection } = await context.connection();
       await connection.close(AbortSignal.timeout(5_000));
       await within(5_000, "a second close of the connection", connection.close(AbortSignal.timeout(5_000)));
@@ -182,6 +189,7 @@ export const lifecycle: readonly Case[] = [
     rule: "Drain lets running handlers finish and settles them once.",
     required: true,
     profile: "smoke",
+    groupless: true,
     run: (context) => drainWhileRunning(context),
   }),
   defineCase({

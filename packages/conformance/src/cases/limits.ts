@@ -39,19 +39,20 @@ export const limits: readonly Case[] = [
     rule: "For every name and value: identical on arrival, or INVALID_MESSAGE naming the header. Nothing in between.",
     required: true,
     profile: "standard",
+    groupless: true,
     needs: needs.headers,
     async run(context) {
       await headerCells(context, matrix);
       const { headers: most } = context.facts.limits;
-      const { bus, topic, seen, arrived } = await collector(context);
+      const { bus, seen, arrived, publish } = await collector(context);
       const many = Object.fromEntries(Array.from({ length: Math.min(100, most - 10) }, (_, n) => [`x-${n}`, `${n}`]));
-      await bus.publish(topic, Buffer.from("many"), { id: "many", headers: many });
+      await publish(Buffer.from("many"), { id: "many", headers: many });
       await arrived("many");
       for (const [name, value] of Object.entries(many)) assert.equal(seen.get("many")?.headers[name], value);
       if (Number.isFinite(most)) {
         const over = Object.fromEntries(Array.from({ length: most + 1 }, (_, n) => [`x-${n}`, ""]));
         await refuses(["INVALID_MESSAGE", "TOO_LARGE"], `${most + 1} headers`, () =>
-          bus.publish(topic, Buffer.from("over"), { headers: over }),
+          publish(Buffer.from("over"), { headers: over }),
         );
       }
       await bus.drain({ deadline: 5_000 });
@@ -63,22 +64,23 @@ export const limits: readonly Case[] = [
     rule: "Up to the limit a body arrives byte for byte; one byte more is TOO_LARGE with both numbers, and nothing else is harmed.",
     required: true,
     profile: "standard",
+    groupless: true,
     limitMs: 120_000,
     async run(context) {
-      const { bus, topic, seen, arrived } = await collector(context);
+      const { bus, seen, arrived, publish } = await collector(context);
       const max = Math.min(context.facts.limits.messageBytes, 20 * 1024 * 1024);
       const sizes = [0, 1, 255, 65_535, 65_536, 65_537, max - 1, max];
       for (const size of sizes) {
         const body = randomBytes(context, size);
-        await bus.publish(topic, body, { id: `${context.run}-${size}` });
+        await publish(body, { id: `${context.run}-${size}` });
         await arrived(`${context.run}-${size}`);
         const got = seen.get(`${context.run}-${size}`)?.body;
         assert.ok(got instanceof Uint8Array, `the body of ${size} bytes arrived as ${typeof got}`);
         assert.ok(Buffer.from(got).equals(body), `${size} bytes were changed; ${got.byteLength} arrived`);
         seen.clear();
       }
-      if (max === context.facts.limits.messageBytes) await oversize(context, bus, topic, max + 1);
-      await bus.publish(topic, Buffer.from("after"), { id: "after" });
+      if (max === context.facts.limits.messageBytes) await oversize(context, publish, max + 1);
+      await publish(Buffer.from("after"), { id: "after" });
       await arrived("after");
       await bus.drain({ deadline: 5_000 });
     },
@@ -89,12 +91,13 @@ export const limits: readonly Case[] = [
     rule: "An oversize publish fails alone; the others in flight succeed.",
     required: true,
     profile: "standard",
+    groupless: true,
     async run(context) {
-      const { bus, topic, arrived } = await collector(context);
+      const { bus, arrived, publish } = await collector(context);
       const max = context.facts.limits.messageBytes;
       const sends = Array.from({ length: 100 }, (_, n) => {
-        if (n === 50 && Number.isFinite(max)) return oversize(context, bus, topic, max + 1);
-        return bus.publish(topic, Buffer.from(`small ${n}`), { id: `${context.run}-${n}` });
+        if (n === 50 && Number.isFinite(max)) return oversize(context, publish, max + 1);
+        return publish(Buffer.from(`small ${n}`), { id: `${context.run}-${n}` });
       });
       await within(context.limits(100).totalMs, "a hundred publishes, one of them too large", Promise.all(sends));
       for (let n = 0; n < 100; n++) if (n !== 50) await arrived(`${context.run}-${n}`);
@@ -103,14 +106,9 @@ export const limits: readonly Case[] = [
   }),
 ];
 
-async function oversize(
-  context: CaseContext,
-  bus: Collector["bus"],
-  topic: Collector["topic"],
-  size: number,
-): Promise<void> {
+async function oversize(context: CaseContext, publish: Collector["publish"], size: number): Promise<void> {
   const body = Buffer.alloc(size);
-  const error = await refuses("TOO_LARGE", `${size} bytes`, () => bus.publish(topic, body), {
+  const error = await refuses("TOO_LARGE", `${size} bytes`, () => publish(body), {
     names: String(context.facts.limits.messageBytes),
   });
   assert.equal(error.outcome, "not-stored", "an oversize message is certainly not stored");

@@ -23,6 +23,10 @@ export const needs: Readonly<Record<NeedName, Needs>> = {
   lease: { what: "a lease with a time", holds: ({ lease }) => lease !== undefined },
   renewal: { what: "a lease that can be prolonged", holds: ({ lease }) => lease?.renew === true },
   prefix: { what: "a log with a committed prefix", holds: ({ capabilities }) => capabilities.release === "absent" },
+  transactions: { what: "transactions", holds: ({ capabilities }) => capabilities.transactions !== "absent" },
+  seek: { what: "seek", holds: ({ capabilities }) => capabilities.seek !== "absent" },
+  atMostOnce: { what: "delivery: at-most-once", holds: ({ capabilities }) => capabilities.delivery === "at-most-once" },
+  groupless: { what: "a broker without groups", holds: ({ capabilities }) => capabilities.group === "absent" },
   deliveries: { what: "deliveries", holds: ({ capabilities }) => capabilities.deliveries !== "absent" },
 };
 
@@ -42,7 +46,11 @@ export type NeedName =
   | "lease"
   | "renewal"
   | "prefix"
-  | "deliveries";
+  | "deliveries"
+  | "transactions"
+  | "seek"
+  | "atMostOnce"
+  | "groupless";
 
 /** The call must reject with this code, within the limit, and with a text that names the thing. Resolves to the error. */
 export async function refuses(

@@ -44,6 +44,7 @@ export const negative: readonly Case[] = [
     rule: "connect rejects with UNAUTHORIZED within 10 s, is not tried again, and shows the password nowhere.",
     required: true,
     profile: "standard",
+    groupless: true,
     uses: ["credentials"],
     async run(context) {
       const notes: string[] = [];
@@ -79,6 +80,7 @@ export const negative: readonly Case[] = [
     rule: "A closed port, another protocol, silence and a hang-up give a typed error within 12 s; nothing stays behind.",
     required: true,
     profile: "standard",
+    groupless: true,
     uses: ["address"],
     limitMs: 120_000,
     async run(context) {

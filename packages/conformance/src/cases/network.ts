@@ -1,29 +1,11 @@
 import assert from "node:assert/strict";
-import { type Case, defineCase, InvalidError } from "../case.ts";
+import { type Case, defineCase } from "../case.ts";
 import { monotonicMs, pause, within } from "../clock.ts";
 import type { CaseContext } from "../context.ts";
-import { caughtUp, group, heldByOne, planFor, reach, recoveryAfter, steadyFlow } from "../fault-tools.ts";
+import { caughtUp, group, heldByOne, openProxy, planFor, reach, recoveryAfter, steadyFlow } from "../fault-tools.ts";
 import { conserve, subscribe } from "../flow.ts";
-import { FaultProxy } from "../proxy.ts";
 
 const deadlineMs = 5_000;
-
-/** A proxy in front of the broker, shown to be in the path: while it refuses, a fresh client must fail. */
-async function openProxy(context: CaseContext): Promise<FaultProxy> {
-  const { upstream } = context.harness;
-  assert.ok(upstream);
-  const proxy = await FaultProxy.open(upstream);
-  context.cleanup(() => proxy.close());
-  await proxy.refuse();
-  const canary = await context.connect({}, { via: proxy.address }).then(
-    () => "connected",
-    () => "failed",
-  );
-  if (canary !== "failed")
-    throw new InvalidError("the proxy is not in the path: a client connected although it refuses");
-  await proxy.accept();
-  return proxy;
-}
 
 /** A producer and two consumers behind a proxy, with a steady flow between them. */
 async function openFlow(context: CaseContext, count: number, perSecond: number) {
@@ -37,7 +19,7 @@ async function openFlow(context: CaseContext, count: number, perSecond: number) 
   const publisher = await context.connect({ publish: { deadline: deadlineMs } }, variant);
   const flow = steadyFlow(context, topic, count, perSecond, { bus: publisher });
   await reach(context, topic, 50);
-  return { proxy, topic, buses, flow };
+  return { proxy, topic, buses, publisher, flow };
 }
 
 /** After the last fault: everything that was confirmed is handled within the bounds. */
@@ -47,9 +29,11 @@ async function settleDown(
   healed: number,
   duplicates: number,
 ): Promise<void> {
-  const { topic, buses, flow } = parts;
+  const { topic, buses, publisher, flow } = parts;
   await within(deadlineMs + 60_000, "every publish settles", flow.done);
-  await caughtUp(context, topic);
+  // What is on its way without a confirmation arrives now or never.
+  await publisher.drain({ deadline: deadlineMs });
+  await caughtUp(context, topic, buses);
   const bound = 2 * context.harness.timing.recoveryMs;
   context.metrics.recoveryMs = recoveryAfter(context, topic, healed);
   assert.ok(context.metrics.recoveryMs <= bound, `recovery took ${context.metrics.recoveryMs} ms, bound ${bound}`);
@@ -80,11 +64,12 @@ export const network: readonly Case[] = [
     uses: ["proxy"],
     limitMs: 120_000,
     async run(context) {
-      const parts = await openFlow(context, 800, 80);
+      const count = context.size(300, 800);
+      const parts = await openFlow(context, count, 80);
       const { proxy, topic, buses } = parts;
       let healed = 0;
-      for (const count of [150, 400]) {
-        await reach(context, topic, count);
+      for (const share of [0.2, 0.5]) {
+        await reach(context, topic, Math.floor(count * share));
         await proxy.refuse();
         proxy.reset();
         context.ledger.write("fault", { detail: "cut" });
@@ -105,7 +90,7 @@ export const network: readonly Case[] = [
     uses: ["proxy"],
     limitMs: 180_000,
     async run(context) {
-      const parts = await openFlow(context, 1_200, 60);
+      const parts = await openFlow(context, context.size(300, 1_200), 60);
       const { proxy, topic, buses } = parts;
       const before = proxy.accepted;
       proxy.rule({ kind: "blackhole" });
@@ -131,7 +116,7 @@ export const network: readonly Case[] = [
     uses: ["proxy"],
     limitMs: 120_000,
     async run(context) {
-      const parts = await openFlow(context, 800, 80);
+      const parts = await openFlow(context, context.size(400, 800), 80);
       const { proxy, topic, buses } = parts;
       proxy.rule({ kind: "blackhole" }, "toClient");
       context.ledger.write("fault", { detail: "one-way black hole" });
@@ -152,13 +137,14 @@ export const network: readonly Case[] = [
     uses: ["proxy"],
     limitMs: 120_000,
     async run(context) {
-      const parts = await openFlow(context, 600, 60);
+      const count = context.size(200, 600);
+      const parts = await openFlow(context, count, 60);
       const { proxy, topic } = parts;
       proxy.rule({ kind: "delay", ms: 80, jitterMs: 60 });
       context.ledger.write("fault", { detail: "slow" });
-      await reach(context, topic, 300);
+      await reach(context, topic, count / 2);
       proxy.rule({ kind: "limit", bytesPerSecond: 64 * 1024 });
-      await reach(context, topic, 450);
+      await reach(context, topic, count * 0.75);
       await proxy.heal();
       await settleDown(context, parts, monotonicMs(), 0);
     },

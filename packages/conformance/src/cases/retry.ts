@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { PermanentError } from "@sluice/core";
 import { type Case, defineCase } from "../case.ts";
 import { monotonicMs, within } from "../clock.ts";
-import { conserve, depth, effects, publishAll, publishOne, quickRetry, subscribe } from "../flow.ts";
+import { conserve, depth, effects, movedRetry, publishAll, publishOne, quickRetry, subscribe } from "../flow.ts";
 import { idOf, makeItems } from "../payload.ts";
 import { needs, refuses } from "./needs.ts";
 import { headerOf, untilDead } from "../dead-letters.ts";
@@ -119,7 +119,7 @@ export const retry: readonly Case[] = [
       const topic = context.topic();
       const delay = Math.max(1_000, context.facts.limits.delayStepMs);
       const runs: { attempt: number; at: number }[] = [];
-      const options = { group: "g", retry: { ...quickRetry, inPlace: 0 } };
+      const options = { group: "g", retry: movedRetry };
       await subscribe(context, bus, topic, options, (item, handling) => {
         if (item.n === 2) return;
         runs.push({ attempt: handling.message.attempt, at: monotonicMs() });
@@ -161,7 +161,8 @@ export const retry: readonly Case[] = [
       await effects(context, topic, "other", 10);
       healthy = true;
       const deadLetters = bus.deadLetters(topic, { group: "g" });
-      assert.equal(await deadLetters.count(), 10);
+      const counted = context.facts.capabilities.backlog !== "absent";
+      assert.equal(await deadLetters.count(), counted ? 10 : undefined);
       await deadLetters.redrive({ max: 6 });
       await effects(context, topic, "g", 6);
       await deadLetters.discard();

@@ -2,6 +2,7 @@ import type { Harness } from "../harness.ts";
 import type { Ledger } from "../ledger.ts";
 import { consumerWorker } from "./consumer.ts";
 import { hygieneWorker } from "./hygiene.ts";
+import { pipelineWorker } from "./pipeline.ts";
 import { producerWorker } from "./producer.ts";
 
 export interface WorkerParts {
@@ -24,4 +25,5 @@ export const workers: Readonly<Record<string, (parts: WorkerParts) => Promise<vo
   consumer: consumerWorker,
   producer: producerWorker,
   hygiene: hygieneWorker,
+  pipeline: pipelineWorker,
 };

@@ -12,11 +12,12 @@ import { Fates } from "./fates.ts";
 import { Held } from "./held.ts";
 import { Lanes } from "./lanes.ts";
 import { Outage } from "./outage.ts";
+import { Returns } from "./returns.ts";
 import { Runner } from "./runner.ts";
 import { ShardHolds } from "./shard-holds.ts";
 import { Settler } from "./settler.ts";
 import { timeLimit } from "./time-limits.ts";
-import { handOuts, mustMoveOn, type Work } from "./work.ts";
+import { handOuts, type Work } from "./work.ts";
 
 /**
  * Everything between the receiver and the handler: lanes, slots, runs, time limits and fates. It holds at most a window of
@@ -29,6 +30,7 @@ export class Engine {
   readonly #runner: Runner;
   readonly #fates: Fates;
   readonly #outage: Outage;
+  readonly #returns: Returns;
   /** Waiting, running, between two runs, leaving. */
   readonly held: Held;
   readonly settler: Settler;
@@ -60,6 +62,13 @@ export class Engine {
       (work) => this.#probe(work),
       () => this.pump(),
     );
+    this.#returns = new Returns(options, this.counters, {
+      moveOn: (work) => this.#fates.moveOn(work),
+      settler: this.settler,
+      busy: this.#busy,
+      gone: (work, fate) => this.#gone(work, fate, undefined, undefined),
+      leave: (work) => this.#leave(work),
+    });
     this.#fates = new Fates(options, this.counters, {
       apply: (work, fate) => this.#apply(work, fate),
       accept: (work, fate, reason, error) => this.#accept(work, fate, reason, error),
@@ -88,11 +97,9 @@ export class Engine {
   }
 
   /** A message that killed its process when it ran alone: dead-lettered without another run. */
-  convict(delivery: Delivery, receiver: Receiver): void {
-    const work = this.admission.keep(delivery, receiver);
-    if (!work) return;
+  convict(work: Work): void {
     this.#lanes.enter(work);
-    const times = handOuts(delivery);
+    const times = handOuts(work.delivery);
     work.failures = Math.max(work.failures, times - 1);
     const detail = `handed out ${times} times, and the process died each time`;
     this.#apply(work, giveUp(this.#options.settings, "crash-suspect", detail, undefined));
@@ -102,6 +109,13 @@ export class Engine {
     const why = this.admission.unwanted(work);
     if (why) this.#accept(work, why === "expired" ? "drop" : "filtered", why, undefined);
     return why !== undefined;
+  }
+
+  /** Runs a message that only `keep` knows. False when nothing may start now. */
+  startAlone(work: Work): boolean {
+    const may = this.#mayStart() && !work.lost;
+    if (may) this.#start(work);
+    return may;
   }
 
   /** Starts what may run. A handler that ends at once comes back here: the outer loop goes on, the stack does not grow. */
@@ -193,7 +207,7 @@ export class Engine {
     if (fate.kind === "hold") {
       work.state = "pausing";
       this.#busy.leaving.delete(work);
-      return this.#goesBack ? this.#giveBackOne(work) : this.#outage.hold(work);
+      return this.#goesBack ? this.#returns.one(work, this.#returning === true) : this.#outage.hold(work);
     }
     if (this.#outage.probed(work)) {
       for (const held of this.#outage.end()) this.#ready.push(held);
@@ -207,7 +221,7 @@ export class Engine {
   #pause(work: Work, delayMs: number): void {
     work.state = "pausing";
     this.#busy.leaving.delete(work);
-    if (this.#goesBack) return this.#giveBackOne(work);
+    if (this.#goesBack) return this.#returns.one(work, this.#returning === true);
     work.cancelWait = this.#options.runtime.timer(delayMs, () => {
       work.cancelWait = undefined;
       work.state = "waiting";
@@ -306,16 +320,16 @@ export class Engine {
 
   /**
    * Gives back everything that has not started, so that others can have it now; what waits between two runs too. `release`: ask
-   * the broker for it now, else the receiver's `close` does it.
+   * the broker for it now, else the receiver's `close` does it. `but`: this one stays.
    */
-  giveBack(release: boolean): void {
+  giveBack(release: boolean, but?: Work): void {
     this.#returning = release;
-    const waiting = this.held.waiting();
+    const waiting = this.held.waiting().filter((work) => work !== but);
     const lost = this.#ready.drain().filter((work) => work.lost);
     this.#outage.clear();
     for (const work of [...lost, ...waiting]) work.lane = undefined;
     for (const work of lost) this.#leave(work);
-    for (const work of waiting) this.#giveBackOne(work);
+    for (const work of waiting) this.#returns.one(work, this.#returning === true);
     this.#lanes.reset(this.#busy);
     this.#busy.check();
   }
@@ -323,30 +337,6 @@ export class Engine {
   /** Draining, and what waited went back already: what comes to wait now follows at once. */
   get #goesBack(): boolean {
     return this.stopped && this.#returning !== undefined;
-  }
-
-  #giveBackOne(work: Work): void {
-    const { transactional } = this.#options.settings;
-    const release = this.#returning === true && (transactional || !this.#staysHere);
-    work.cancelWait?.();
-    work.next = undefined;
-    if (release && !this.#staysHere && mustMoveOn(work, this.#options.capabilities)) {
-      work.state = "leaving";
-      this.#busy.leaving.add(work);
-      return this.#fates.moveOn(work);
-    }
-    this.counters.returned++;
-    if (release) {
-      work.state = "leaving";
-      this.#busy.leaving.add(work);
-      this.settler.release(work, "returned", (result) =>
-        this.#gone(work, result === "lost" ? "lost" : "returned", undefined, undefined),
-      );
-      return;
-    }
-    this.#options.settled(work, "returned", undefined, undefined);
-    work.lost = true;
-    this.#leave(work);
   }
 
   /** Aborts every handler that still runs. */

@@ -56,7 +56,9 @@ export function decideFate(input: FateInput): Fate {
   const { error } = result;
   if (isUnavailable(error)) return input.mustMove ? retry(input, undefined, undefined, error) : { kind: "hold", error };
   if (isPermanent(error)) return giveUp(input, "permanent", describe(error), error);
-  if (isSluiceError(error, "INVALID_PAYLOAD")) return giveUp(input, "invalid", error.message, error);
+  // What the handler itself could not publish is its own fault, not this message's.
+  if (isSluiceError(error, "INVALID_PAYLOAD") && error.outcome === undefined)
+    return giveUp(input, "invalid", error.message, error);
   return retry(input, undefined, undefined, error);
 }
 

@@ -5,6 +5,7 @@ import { SluiceError } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { Quarantine } from "./quarantine.ts";
+import type { Work } from "./work.ts";
 
 export interface Opened {
   readonly receiver: Receiver;
@@ -53,6 +54,8 @@ export class Intake {
   #quarantine: Quarantine | undefined;
   #end: ((why: End) => void) | undefined;
   #wake: (() => void)[] = [];
+  /** The first suspect of those that began the quarantine. */
+  #suspect: Work | undefined;
   /** What a call threw that must not throw. */
   #broken: unknown;
   #supervision: Promise<void> | undefined;
@@ -206,14 +209,17 @@ export class Intake {
     if (!quarantine?.on) {
       // The whole batch goes back unstarted: running a neighbour beside a suspect would blur the evidence.
       if (quarantine?.suspects(deliveries)) {
-        for (const delivery of deliveries) engine.admission.keep(delivery, receiver);
+        const kept = deliveries.map((delivery) => engine.admission.keep(delivery, receiver));
+        this.#suspect ??= kept.find((work) => work && !work.lane && quarantine.suspects([work.delivery]));
         return this.#end?.("quarantine");
       }
       return engine.admit(deliveries, receiver);
     }
     for (const delivery of deliveries) {
-      if (quarantine.guilty(delivery)) engine.convict(delivery, receiver);
-      else {
+      if (quarantine.guilty(delivery)) {
+        const work = engine.admission.keep(delivery, receiver);
+        if (work) engine.convict(work);
+      } else {
         quarantine.runs(delivery);
         engine.admit([delivery], receiver);
       }
@@ -249,10 +255,26 @@ export class Intake {
     if (suspicious) this.#quarantine?.enter();
     else this.#quarantine?.leave();
     const { canRelease } = this.#options;
+    const suspect = suspicious && canRelease ? this.#suspect : undefined;
+    this.#suspect = undefined;
     if (suspicious && canRelease) await quietly(this.#takeWaiting(receiver));
-    await this.#quiesce(receiver, this.#stopping.signal, canRelease);
+    await this.#quiesce(receiver, this.#stopping.signal, canRelease, suspect);
+    if (suspect && !suspect.lost) await this.#tryAlone(receiver, suspect);
     // A drain that began meanwhile goes on from here, and lets what still runs finish.
     if (!this.#stopping.signal.aborted) await this.#finish(receiver, this.#stopping.signal);
+  }
+
+  /**
+   * Everything else went back, and nothing comes in: what happens now happens to this one alone. n.b. If it went back as well it
+   * would go to the end of a long backlog where returns count, and be met there again, and again.
+   */
+  async #tryAlone(receiver: Receiver, suspect: Work): Promise<void> {
+    const { engine, canRelease } = this.#options;
+    if (this.#quarantine?.guilty(suspect.delivery)) engine.convict(suspect);
+    else if (engine.startAlone(suspect)) this.#quarantine?.runs(suspect.delivery);
+    await untilAborted(this.#stopping.signal, engine.quiet(true), receiver.closed);
+    // It waits for another attempt, or could not start.
+    if (!this.#stopping.signal.aborted) await this.#quiesce(receiver, this.#stopping.signal, canRelease);
   }
 
   /**
@@ -276,10 +298,10 @@ export class Intake {
     await this.#finish(receiver, signal);
   }
 
-  async #quiesce(receiver: Receiver, signal: AbortSignal, moveOn: boolean): Promise<void> {
+  async #quiesce(receiver: Receiver, signal: AbortSignal, moveOn: boolean, but?: Work): Promise<void> {
     const { engine } = this.#options;
     await untilAborted(signal, quietly(receiver.stop(signal)), receiver.closed);
-    engine.giveBack(moveOn);
+    engine.giveBack(moveOn, but);
     await untilAborted(signal, engine.quiet(true), receiver.closed);
   }
 

@@ -68,6 +68,11 @@ function named<Input, Output>(
     const help = "state delivery: 'at-most-once' if messages may be lost";
     throw notStored("UNSUPPORTED", `${port.driver}: "${topic.name}" cannot promise delivery on this broker; ${help}`);
   }
+  // n.b. what a message's handler publishes brings trace and correlation along: a driver without headers takes what it can.
+  if (options.headers !== undefined && cause === undefined && port.capabilities().headers === "absent") {
+    const help = "put it into the payload";
+    throw notStored("UNSUPPORTED", `${port.driver}: message to "${topic.name}" has headers, which this broker has not; ${help}`);
+  }
   if (options.id !== undefined && (typeof id !== "string" || !/^[\x21-\x7e]{1,128}$/.test(id))) {
     throw refuse("INVALID_MESSAGE", `has id ${show(id)}; use 1 to 128 printable ASCII characters without blanks`);
   }

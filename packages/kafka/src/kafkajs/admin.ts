@@ -5,6 +5,7 @@ import type {
   ClientRecord,
   CommitPosition,
   CommittedOffset,
+  Ends,
   PartitionRead,
   TopicPartition,
 } from "../client.ts";
@@ -25,14 +26,21 @@ const readWaitMs = 100;
  */
 export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): AdminClient {
   return {
-    missing: (topics) => retrying(runtime, () => firstMissing(cluster, topics)),
-    partitions: async (topic) => (await retrying(runtime, () => leadersOf(cluster, topic)))?.size,
-    async settings(topic) {
+    async partitions(topics) {
+      const leaders = await retrying(runtime, () => leadersOf(cluster, topics));
+      return new Map([...leaders].map(([topic, byPartition]) => [topic, byPartition.size]));
+    },
+    async settings(topics) {
       const { resources } = await admin.describeConfigs({
         includeSynonyms: false,
-        resources: [{ type: topicResource, name: topic }],
+        resources: topics.map((name) => ({ type: topicResource, name })),
       });
-      return new Map(resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]));
+      return new Map(
+        resources.map(({ resourceName, configEntries }) => [
+          resourceName,
+          new Map(configEntries.map(({ configName, configValue }) => [configName, configValue])),
+        ]),
+      );
     },
     async createTopics(topics) {
       await admin.createTopics({
@@ -43,7 +51,7 @@ export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): A
         }),
       });
     },
-    ends: (topic) => retrying(runtime, () => endsOf(cluster, topic)),
+    ends: (topics) => retrying(runtime, () => endsOf(cluster, topics)),
     committed: (groupId, topics) => retrying(runtime, () => committedOf(cluster, groupId, topics)),
     committedAt: (groupId, places) => retrying(runtime, () => committedAt(cluster, groupId, places)),
     commitIdle: (groupId, positions) => retrying(runtime, () => commitIdle(cluster, groupId, positions)),
@@ -54,62 +62,88 @@ export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): A
   };
 }
 
-/** Leader of every partition; `undefined` when the topic does not exist. Throws while a partition has none. */
-async function leadersOf(cluster: Cluster, topic: string): Promise<ReadonlyMap<number, number> | undefined> {
-  const broker = await brokerOf(cluster);
-  try {
-    const { topicMetadata } = await broker.metadata([topic]);
-    const found = topicMetadata.find((one) => one.topic === topic);
-    return new Map(found?.partitionMetadata.map(({ partitionId, leader }) => [partitionId, leader]));
-  } catch (error) {
-    if (codeOfError(error) === "NOT_FOUND") return undefined;
-    throw error;
-  }
-}
+/** By topic and partition. */
+type Leaders = ReadonlyMap<string, ReadonlyMap<number, number>>;
 
-/** One request when all exist, which is the rule. */
-async function firstMissing(cluster: Cluster, topics: readonly string[]): Promise<string | undefined> {
+/**
+ * Leader of every partition of those topics that exist. Throws while a partition has none. n.b. one topic that is missing fails the
+ * whole answer, and it is not said which: halves are asked, until it stands alone.
+ */
+async function leadersOf(cluster: Cluster, topics: readonly string[]): Promise<Leaders> {
+  if (topics.length === 0) return new Map();
   const broker = await brokerOf(cluster);
   try {
-    await broker.metadata([...topics]);
-    return undefined;
+    const { topicMetadata } = await broker.metadata([...topics]);
+    return new Map(
+      topicMetadata.map(({ topic, partitionMetadata }) => [
+        topic,
+        new Map(partitionMetadata.map(({ partitionId, leader }) => [partitionId, leader])),
+      ]),
+    );
   } catch (error) {
     if (codeOfError(error) !== "NOT_FOUND") throw error;
-    const leaders = await Promise.all(topics.map((topic) => leadersOf(cluster, topic)));
-    return topics.find((_topic, index) => leaders[index] === undefined);
+    if (topics.length === 1) return new Map();
+    const middle = Math.ceil(topics.length / 2);
+    const halves = [topics.slice(0, middle), topics.slice(middle)];
+    const found = await Promise.all(halves.map((half) => leadersOf(cluster, half)));
+    return new Map(found.flatMap((half) => [...half]));
   }
 }
 
-async function existing(cluster: Cluster, topic: string): Promise<ReadonlyMap<number, number>> {
-  const leaders = await leadersOf(cluster, topic);
-  if (!leaders)
-    throw Object.assign(new Error(`topic "${topic}" does not exist`), { type: "UNKNOWN_TOPIC_OR_PARTITION" });
-  return leaders;
+async function existing(cluster: Cluster, topics: readonly string[]): Promise<Leaders> {
+  const leaders = await leadersOf(cluster, topics);
+  const missing = topics.find((topic) => !leaders.has(topic));
+  if (missing === undefined) return leaders;
+  throw Object.assign(new Error(`topic "${missing}" does not exist`), { type: "UNKNOWN_TOPIC_OR_PARTITION" });
 }
 
-async function endsOf(cluster: Cluster, topic: string): Promise<ReadonlyMap<number, { low: number; high: number }>> {
-  const leaders = await existing(cluster, topic);
-  const byLeader = Map.groupBy(leaders.keys(), (partition) => leaders.get(partition) ?? -1);
-  const parts = await Promise.all([...byLeader].map(([leader, ids]) => offsetsAt(cluster, leader, topic, ids)));
-  return new Map(parts.flat());
+async function endsOf(cluster: Cluster, topics: readonly string[]): Promise<Ends> {
+  const places = placesOf(await existing(cluster, topics));
+  const byLeader = Map.groupBy(places, ({ leader }) => leader);
+  const ends = new Map(topics.map((topic) => [topic, new Map<number, { low: number; high: number }>()]));
+  await Promise.all(
+    [...byLeader].map(async ([leader, theirs]) => {
+      const [lows, highs] = await Promise.all([
+        offsetsAt(cluster, leader, theirs, earliest),
+        offsetsAt(cluster, leader, theirs, latest),
+      ]);
+      for (const { topic, partition } of theirs) {
+        const place = placeName(topic, partition);
+        ends.get(topic)?.set(partition, { low: lows.get(place) ?? 0, high: highs.get(place) ?? 0 });
+      }
+    }),
+  );
+  return ends;
 }
 
+function placesOf(leaders: Leaders): readonly (TopicPartition & { readonly leader: number })[] {
+  return [...leaders].flatMap(([topic, byPartition]) =>
+    [...byPartition].map(([partition, leader]) => ({ topic, partition, leader })),
+  );
+}
+
+function placeName(topic: string, partition: number): string {
+  return `${topic}/${partition}`;
+}
+
+/** Offsets by place: the first of a timestamp, or one of the two special ones. −1: none. */
 async function offsetsAt(
   cluster: Cluster,
   leader: number,
-  topic: string,
-  ids: readonly number[],
-): Promise<readonly [number, { low: number; high: number }][]> {
+  places: readonly TopicPartition[],
+  timestamp: number,
+): Promise<ReadonlyMap<string, number>> {
   const broker = await brokerOf(cluster, leader);
-  const list = async (timestamp: number): Promise<ReadonlyMap<number, number>> => {
-    const partitions = ids.map((partition) => ({ partition, timestamp }));
-    const { responses } = await broker.listOffsets({ isolationLevel: readCommitted, topics: [{ topic, partitions }] });
-    return new Map(
-      responses.flatMap((one) => one.partitions.map(({ partition, offset }) => [partition, Number(offset)] as const)),
-    );
-  };
-  const [lows, highs] = await Promise.all([list(earliest), list(latest)]);
-  return ids.map((id) => [id, { low: lows.get(id) ?? 0, high: highs.get(id) ?? 0 }]);
+  const topics = [...Map.groupBy(places, ({ topic }) => topic)].map(([topic, theirs]) => ({
+    topic,
+    partitions: theirs.map(({ partition }) => ({ partition, timestamp })),
+  }));
+  const { responses } = await broker.listOffsets({ isolationLevel: readCommitted, topics });
+  return new Map(
+    responses.flatMap(({ topic, partitions }) =>
+      partitions.map(({ partition, offset }) => [placeName(topic, partition), Number(offset)] as const),
+    ),
+  );
 }
 
 async function committedOf(
@@ -117,12 +151,7 @@ async function committedOf(
   groupId: string,
   topics: readonly string[],
 ): Promise<readonly CommittedOffset[]> {
-  const places = await Promise.all(
-    topics.map(async (topic) =>
-      [...(await existing(cluster, topic)).keys()].map((partition) => ({ topic, partition })),
-    ),
-  );
-  return committedAt(cluster, groupId, places.flat());
+  return committedAt(cluster, groupId, placesOf(await existing(cluster, topics)));
 }
 
 async function committedAt(
@@ -156,7 +185,7 @@ async function commitIdle(cluster: Cluster, groupId: string, positions: readonly
 }
 
 async function read(cluster: Cluster, topic: string, partition: number, from: number): Promise<PartitionRead> {
-  const leader = (await existing(cluster, topic)).get(partition);
+  const leader = (await existing(cluster, [topic])).get(topic)?.get(partition);
   const broker = await brokerOf(cluster, leader);
   const answer = await broker.fetch({
     maxWaitTime: readWaitMs,

@@ -6,6 +6,7 @@ const name = "sluice";
 const version = 0;
 
 interface UserData {
+  /** Partitions of the topics that it reads. They also make the broker see a change, and rebalance, when a topic grew. */
   readonly counts: Record<string, number>;
   readonly owned: Record<string, readonly number[]>;
 }
@@ -35,20 +36,23 @@ function assignerOf(cluster: Cluster, owned: () => Record<string, readonly numbe
     name,
     version,
     protocol({ topics }) {
-      // Partition counts make the broker see a change, and rebalance, when a topic grew that the leader does not read.
       const counts = Object.fromEntries(topics.map((topic) => [topic, idsOf(cluster, topic).length]));
       const data: UserData = { counts, owned: owned() };
       const userData = Buffer.from(JSON.stringify(data));
       return { name, metadata: AssignerProtocol.MemberMetadata.encode({ version, topics, userData }) };
     },
+    // n.b. a leader that asked for the others' topics itself would end with the first of them that is deleted.
     async assign({ members }) {
+      const counts = new Map<string, number>();
       const wishes = members.map(({ memberId, memberMetadata }): Wish => {
         const metadata = AssignerProtocol.MemberMetadata.decode(memberMetadata);
-        return { memberId, topics: metadata?.topics ?? [], owned: ownedIn(metadata?.userData) };
+        const { owned, counts: theirs } = dataIn(metadata?.userData);
+        for (const [topic, count] of Object.entries(theirs)) counts.set(topic, Math.max(count, counts.get(topic) ?? 0));
+        return { memberId, topics: metadata?.topics ?? [], owned };
       });
-      const topics = [...new Set(wishes.flatMap((wish) => wish.topics))];
-      await cluster.addMultipleTargetTopics(topics);
-      const partitions = new Map(topics.map((topic) => [topic, idsOf(cluster, topic)]));
+      const partitions = new Map(
+        [...counts].map(([topic, count]) => [topic, Array.from({ length: count }, (_, id) => id)]),
+      );
       return [...distribute(wishes, partitions)].map(([memberId, assignment]) => ({
         memberId,
         memberAssignment: AssignerProtocol.MemberAssignment.encode({ version, assignment, userData: Buffer.alloc(0) }),
@@ -65,11 +69,19 @@ function idsOf(cluster: Cluster, topic: string): number[] {
 }
 
 /** Anybody may have written it: what is not of our form counts as nothing. */
-function ownedIn(userData: Buffer | undefined): Wish["owned"] {
+function dataIn(userData: Buffer | undefined): UserData {
+  const data: UserData = { counts: {}, owned: {} };
   try {
-    const { owned } = JSON.parse(userData?.toString() ?? "{}") as Partial<UserData>;
-    return typeof owned === "object" && owned !== null && Object.values(owned).every(Array.isArray) ? owned : {};
+    const read = JSON.parse(userData?.toString() ?? "{}") as Partial<UserData>;
+    return {
+      counts: valid(read.counts, (count) => Number.isSafeInteger(count)) ? read.counts : data.counts,
+      owned: valid(read.owned, Array.isArray) ? read.owned : data.owned,
+    };
   } catch {
-    return {};
+    return data;
   }
+}
+
+function valid<T>(value: T | undefined, member: (value: unknown) => boolean): value is T {
+  return typeof value === "object" && value !== null && Object.values(value).every(member);
 }

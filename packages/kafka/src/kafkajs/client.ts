@@ -5,6 +5,7 @@ import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
 import { adminClient } from "./admin.ts";
 import { clusterOf } from "./cluster.ts";
+import { codecFor, registerCodecs } from "./codecs.ts";
 import { createConsumer } from "./consumer.ts";
 import { EngineRoom } from "./engine.ts";
 import { openProducer } from "./producer.ts";
@@ -19,7 +20,9 @@ export async function openKafkaJs(
   runtime: Runtime,
   signal: AbortSignal,
 ): Promise<KafkaClient> {
-  const engines = new EngineRoom(config, clientName);
+  await registerCodecs();
+  const { compress } = await codecFor(config.compression);
+  const engines = new EngineRoom({ config, clientName, compress });
   const engine = engines.open();
   const abort = (): void => engine.dispose();
   signal.addEventListener("abort", abort, { once: true });

@@ -17,6 +17,7 @@ export interface RawBroker {
     topics: { topic: string; partitions: { partition: number; timestamp: number }[] }[];
   }): Promise<{
     readonly responses: readonly {
+      readonly topic: string;
       readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
     }[];
   }>;

@@ -29,7 +29,7 @@ export function createConsumer(
     rebalanceTimeout: config.rebalanceTimeout,
     heartbeatInterval: config.heartbeatInterval,
     metadataMaxAge: config.metadataMaxAge,
-    maxWaitTimeInMs: config.fetchWait,
+    maxWaitTimeInMs: settings.fetchWait,
     maxBytesPerPartition: config.fetchBytes,
     allowAutoTopicCreation: false,
     // n.b. kafkajs' own restart cannot be cancelled by disconnect(): a crash ends this consumer, and core opens another.

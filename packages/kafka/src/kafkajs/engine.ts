@@ -2,6 +2,7 @@ import { Kafka, type KafkaConfig as KafkaJsConfig, type LogEntry, logLevel } fro
 import { type Socket, connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { KafkaConfig, KafkaSasl } from "../options.ts";
+import type { Compress } from "./produce.ts";
 import { repair } from "./repair.ts";
 
 /** One `Kafka` object: kafkajs caches committed offsets on it, so consumers must not share one. */
@@ -26,20 +27,24 @@ export interface EngineOptions {
   readonly onLog?: (entry: LogEntry) => void;
 }
 
+export interface EngineSettings {
+  readonly config: KafkaConfig;
+  readonly clientName: string;
+  readonly compress: Compress;
+}
+
 /** Every engine of one connection, so that all can be ended together. */
 export class EngineRoom {
-  readonly #config: KafkaConfig;
-  readonly #clientName: string;
+  readonly #settings: EngineSettings;
   readonly #engines = new Set<Engine>();
   #disposed = false;
 
-  constructor(config: KafkaConfig, clientName: string) {
-    this.#config = config;
-    this.#clientName = clientName;
+  constructor(settings: EngineSettings) {
+    this.#settings = settings;
   }
 
   open(options: EngineOptions = {}): Engine {
-    const engine = createEngine(this.#config, this.#clientName, options, () => this.#engines.delete(engine));
+    const engine = createEngine(this.#settings, options, () => this.#engines.delete(engine));
     this.#engines.add(engine);
     if (this.#disposed) engine.dispose();
     return engine;
@@ -51,7 +56,11 @@ export class EngineRoom {
   }
 }
 
-function createEngine(config: KafkaConfig, clientName: string, options: EngineOptions, onDispose: () => void): Engine {
+function createEngine(
+  { config, clientName, compress }: EngineSettings,
+  options: EngineOptions,
+  onDispose: () => void,
+): Engine {
   const { retry = backOff, onLog = () => {} } = options;
   const sockets = new Set<Socket>();
   let disposed = false;
@@ -85,7 +94,7 @@ function createEngine(config: KafkaConfig, clientName: string, options: EngineOp
       return socket;
     },
   });
-  repair(kafka);
+  repair(kafka, compress);
   return {
     kafka,
     get requestsWritten() {

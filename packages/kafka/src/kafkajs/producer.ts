@@ -2,6 +2,7 @@ import type { Runtime } from "@sluice/core/driver";
 import type { ProducerClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
+import { compressionType } from "./codecs.ts";
 import { type EngineRoom, backOff } from "./engine.ts";
 
 /** Retries keep the producer's id and sequence, so they cannot double; our signal ends them, not a count. */
@@ -40,7 +41,7 @@ export async function openProducer(
     },
     async send(batch) {
       const topicMessages = batch.map(({ topic, messages }) => ({ topic, messages: [...messages] }));
-      await producer.sendBatch({ acks: -1, topicMessages });
+      await producer.sendBatch({ acks: -1, compression: compressionType(config.compression), topicMessages });
     },
     dispose: () => engine.dispose(),
     async close(graceMs) {

@@ -1,4 +1,5 @@
-import type { Kafka } from "kafkajs";
+import type { Cluster, Kafka } from "kafkajs";
+import { type Compress, encodeOurselves } from "./produce.ts";
 
 /** The parts of kafkajs' inside that are touched here. */
 interface Connection {
@@ -12,10 +13,10 @@ interface Builder {
 const createCluster = "private:Kafka:createCluster";
 
 /**
- * Repairs two faults in every connection that this `Kafka` object makes. Only its own objects are touched, never the library; if
+ * Repairs two faults in every connection that this `Kafka` object makes, and puts our encoder into it. Only its own objects are touched, never the library; if
  * its inside looks otherwise, everything stays as it is.
  */
-export function repair(kafka: Kafka): void {
+export function repair(kafka: Kafka, compress: Compress): void {
   const key = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === createCluster);
   const create: unknown = key && Reflect.get(kafka, key);
   if (!key || typeof create !== "function") return;
@@ -23,6 +24,7 @@ export function repair(kafka: Kafka): void {
     const cluster: unknown = create(...values);
     const builder = builderOf(cluster);
     if (builder) repairConnections(builder);
+    if (isCluster(cluster)) encodeOurselves(cluster, compress);
     return cluster;
   });
 }
@@ -65,4 +67,8 @@ function builderOf(cluster: unknown): Builder | undefined {
     typeof cluster === "object" && cluster !== null ? Reflect.get(cluster, "connectionPoolBuilder") : undefined;
   const usable = typeof builder === "object" && builder !== null && typeof Reflect.get(builder, "build") === "function";
   return usable ? (builder as Builder) : undefined;
+}
+
+function isCluster(cluster: unknown): cluster is Cluster {
+  return typeof cluster === "object" && cluster !== null && typeof Reflect.get(cluster, "findBroker") === "function";
 }

@@ -1,0 +1,42 @@
+import { defineHarness, type DriverVariant, type Harness } from "@sluice/conformance";
+import { googlePubsub } from "@sluice/google-pubsub";
+import { openRawGooglePubsub } from "./raw-google-pubsub.ts";
+import { announced, restartSkips, versionOf } from "./start.ts";
+
+const endpoint = process.env["PUBSUB_EMULATOR_HOST"] ?? "localhost:8085";
+const projectId = process.env["PUBSUB_PROJECT_ID"] ?? "sluice";
+
+// The raw client would ask the metadata server of a machine that is in no cloud, and warn that there is none.
+process.env["METADATA_SERVER_DETECTION"] ??= "none";
+
+function endpointFor({ via }: DriverVariant): string {
+  return via ? `${via.host}:${via.port}` : endpoint;
+}
+
+const { hostname, port } = new URL(`http://${endpoint}`);
+
+const harness: Harness = defineHarness({
+  adapter: "@sluice/google-pubsub",
+  environment: announced("google-pubsub"),
+  clients: { "@google-cloud/pubsub": versionOf("@google-cloud/pubsub") },
+  driver: (variant = {}) =>
+    googlePubsub({
+      projectId,
+      endpoint: endpointFor(variant),
+      // The shortest one: a dead holder's messages come back after it.
+      leaseSeconds: 10,
+      heartbeat: 5,
+      // The raw client counts what a group has not settled in a copy of its subscription, which begins with what the topic kept.
+      topicRetentionHours: 1,
+    }),
+  raw: () => openRawGooglePubsub(endpoint, projectId),
+  timing: { leaseMs: 10_000, recoveryMs: 25_000, quietMs: 1_500 },
+  upstream: { host: hostname, port: Number(port) },
+  environmentSkips: {
+    ...restartSkips(),
+    "G-27": "the emulator knows no credentials",
+  },
+  parallel: 4,
+});
+
+export default harness;

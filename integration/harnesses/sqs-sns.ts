@@ -1,0 +1,40 @@
+import { defineHarness, type DriverVariant, type Harness } from "@sluice/conformance";
+import { sqsSns } from "@sluice/sqs-sns";
+import { openRawSqsSns } from "./raw-sqs-sns.ts";
+import { announced, restartSkips, versionOf } from "./start.ts";
+
+const endpoint = process.env["AWS_ENDPOINT_URL"] ?? "http://localhost:4566";
+const { hostname, port } = new URL(endpoint);
+const environment = announced("sqs-sns");
+const visibilitySeconds = 4;
+
+function addressFor({ via }: DriverVariant): string {
+  return via ? `http://${via.host}:${via.port}` : endpoint;
+}
+
+const harness: Harness = defineHarness({
+  adapter: "@sluice/sqs-sns",
+  environment: { ...environment, kind: environment.kind === "broker" ? "emulator" : environment.kind },
+  clients: {
+    "@aws-sdk/client-sqs": versionOf("@aws-sdk/client-sqs"),
+    "@aws-sdk/client-sns": versionOf("@aws-sdk/client-sns"),
+  },
+  driver: (variant = {}) =>
+    sqsSns({
+      endpoint: addressFor(variant),
+      region: "us-east-1",
+      credentials: { accessKeyId: "conformance", secretAccessKey: "conformance" },
+      visibilitySeconds,
+      waitSeconds: 2,
+    }),
+  raw: async () => openRawSqsSns(endpoint, []),
+  timing: { leaseMs: visibilitySeconds * 1_000, recoveryMs: 10_000, quietMs: 500 },
+  upstream: { host: hostname, port: Number(port) || 80 },
+  environmentSkips: {
+    ...restartSkips(),
+    "G-27": "the emulator takes any credentials",
+  },
+  parallel: 6,
+});
+
+export default harness;

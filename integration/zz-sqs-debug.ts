@@ -1,0 +1,11 @@
+import { connect, topic } from "@sluice/core";
+import { sqsSns } from "@sluice/sqs-sns";
+const endpoint = process.env["E"]!;
+const T = topic<{ n: number }>("t" + Date.now(), { groups: ["g"] });
+const log = (level: string) => (f: object, m: string) => console.log(level, m, f);
+const bus = await connect(sqsSns({ endpoint, credentials: { accessKeyId: "a", secretAccessKey: "b" }, visibilitySeconds: 4, waitSeconds: 2 }), { logger: { debug: log("d"), info: log("i"), warn: log("w"), error: log("e") } });
+await bus.subscribe(T, { group: "g" }, (x) => console.log("got", x));
+await bus.publish(T, { n: 1 }, { delay: 1000 });
+await new Promise((r) => setTimeout(r, 5000));
+console.log(JSON.stringify(bus.health(), null, 1).slice(0, 1500));
+await bus.close();

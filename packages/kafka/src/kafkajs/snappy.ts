@@ -1,0 +1,33 @@
+/** What is used of package snappyjs: single blocks. */
+export interface SnappyBlocks {
+  compress(bytes: Buffer): Buffer;
+  uncompress(bytes: Buffer): Buffer;
+}
+
+/** Java writes blocks of its own framing (xerial's): a head with two version numbers, and the size before each block. */
+const head: Buffer = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
+const magicBytes = 8;
+const blockBytes = 32_768;
+
+export function compressSnappy(snappy: SnappyBlocks, bytes: Buffer): Buffer {
+  const parts = [head];
+  for (let from = 0; from < bytes.length; from += blockBytes) {
+    const block = snappy.compress(bytes.subarray(from, from + blockBytes));
+    const size = Buffer.allocUnsafe(4);
+    size.writeUInt32BE(block.length);
+    parts.push(size, block);
+  }
+  return Buffer.concat(parts);
+}
+
+/** Also reads a bare block, which librdkafka writes. */
+export function decompressSnappy(snappy: SnappyBlocks, bytes: Buffer): Buffer {
+  if (!bytes.subarray(0, magicBytes).equals(head.subarray(0, magicBytes))) return snappy.uncompress(bytes);
+  const parts: Buffer[] = [];
+  for (let at = head.length; at < bytes.length;) {
+    const size = bytes.readUInt32BE(at);
+    parts.push(snappy.uncompress(bytes.subarray(at + 4, at + 4 + size)));
+    at += 4 + size;
+  }
+  return Buffer.concat(parts);
+}

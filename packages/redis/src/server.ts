@@ -1,0 +1,35 @@
+import type { Link } from "./client.ts";
+import { textOf } from "./replies.ts";
+
+/** What the server says of itself. Members that it does not tell are undefined. */
+export interface Server {
+  /** `Redis 8.0.6`, `Valkey 9.1.2`. */
+  readonly name: string;
+  readonly version: string;
+  readonly eviction: string | undefined;
+  readonly appendOnly: boolean | undefined;
+  readonly replicas: number;
+}
+
+/** @throws DriverError */
+export async function askServer(link: Link): Promise<Server> {
+  // n.b. 7.0 takes several sections, managed servers may take none: everything is asked for.
+  const text = textOf(await link.ask("cannot look at the server", (client) => client.info()));
+  const values = new Map(text.split(/\r?\n/).flatMap((line) => (line.includes(":") ? [split(line)] : [])));
+  // n.b. Valkey also says redis_version:7.2.4, for old clients.
+  const valkey = values.get("valkey_version");
+  const version = valkey ?? values.get("redis_version") ?? "";
+  const appendOnly = values.get("aof_enabled");
+  return {
+    name: `${valkey === undefined ? "Redis" : "Valkey"} ${version}`,
+    version,
+    eviction: values.get("maxmemory_policy"),
+    appendOnly: appendOnly === undefined ? undefined : appendOnly === "1",
+    replicas: Number(values.get("connected_slaves") ?? 0),
+  };
+}
+
+function split(line: string): readonly [string, string] {
+  const at = line.indexOf(":");
+  return [line.slice(0, at), line.slice(at + 1)];
+}

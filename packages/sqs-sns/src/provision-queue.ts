@@ -1,0 +1,80 @@
+import { CreateQueueCommand, GetQueueAttributesCommand, type QueueAttributeName } from "@aws-sdk/client-sqs";
+import { DriverError, type Finding, type Resource } from "@sluice/core/driver";
+import { call } from "./call.ts";
+import { created, differs, missing, unlessMissing, type Work } from "./provision.ts";
+
+/** Settings that say what a queue is. Others may be tuned by hand, as long as nothing is lost by it. */
+const compared: readonly QueueAttributeName[] = ["FifoQueue", "ContentBasedDeduplication"];
+
+export async function provisionQueue(resource: Resource, work: Work): Promise<Finding | undefined> {
+  const { directory, mode } = work;
+  const found = await unlessMissing(directory.queue(resource.name));
+  const current = found && (await queueAttributes(found.url, resource.name, work));
+  if (current) return compare(resource, current);
+  if (found) directory.forgetQueue(resource.name);
+  if (mode === "verify") return missing(resource);
+  try {
+    directory.learnQueue(resource.name, await create(resource, work));
+    return created(resource);
+  } catch (error) {
+    if (!(error instanceof DriverError) || error.code !== "MISMATCH") throw error;
+    return differs(resource, [error.message]);
+  }
+}
+
+export async function queueAttributes(
+  url: string,
+  name: string,
+  { clients, runtime, signal }: Pick<Work, "clients" | "runtime" | "signal">,
+): Promise<Partial<Record<string, string>> | undefined> {
+  const answer = await unlessMissing(
+    call({ runtime, doing: `cannot look at queue "${name}"`, signal }, (options) =>
+      clients.calls.sqs.send(new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ["All"] }), options),
+    ),
+  );
+  return answer && (answer.Attributes ?? {});
+}
+
+function compare(resource: Resource, current: Partial<Record<string, string>>): Finding | undefined {
+  const differences = compared.flatMap((name) => {
+    const wanted = String(resource.settings[name] ?? false);
+    return (current[name] ?? "false") === wanted ? [] : [`${name} is ${current[name]}, wanted ${wanted}`];
+  });
+  if (differences.length > 0) return differs(resource, differences);
+  const losses = [...lossOfTime(resource, current), ...lossOfPoison(resource, current)];
+  if (losses.length === 0) return undefined;
+  return { resource, state: "loses-data", detail: `queue "${resource.name}": ${losses.join(", ")}` };
+}
+
+function lossOfTime(resource: Resource, current: Partial<Record<string, string>>): string[] {
+  const wanted = Number(resource.settings["MessageRetentionPeriod"]);
+  const has = Number(current["MessageRetentionPeriod"] ?? wanted);
+  return has < wanted ? [`messages older than ${has} s are deleted, wanted ${wanted} s`] : [];
+}
+
+/** n.b. A limit that core's own attempts can reach takes messages away before core can say why. */
+function lossOfPoison(resource: Resource, current: Partial<Record<string, string>>): string[] {
+  const { deadLetters } = resource.settings;
+  if (typeof deadLetters !== "string") return [];
+  const policy = current["RedrivePolicy"];
+  if (policy === undefined) return ["it has no redrive policy, so a message that kills its readers is tried for ever"];
+  const most = Number((JSON.parse(policy) as { readonly maxReceiveCount?: unknown }).maxReceiveCount);
+  return most < 20 ? [`its maxReceiveCount is ${most}, use 20 or more`] : [];
+}
+
+async function create(resource: Resource, { clients, directory, runtime, signal }: Work): Promise<string> {
+  const { deadLetters, maxReceiveCount, ...settings } = resource.settings;
+  const given: Record<string, string> = {};
+  for (const [name, value] of Object.entries(settings)) {
+    // A queue that is not FIFO must not be told so.
+    if (value !== false || settings["FifoQueue"] === true) given[name] = String(value);
+  }
+  if (typeof deadLetters === "string") {
+    const deadLetterTargetArn = await directory.queueArn(deadLetters);
+    given["RedrivePolicy"] = JSON.stringify({ deadLetterTargetArn, maxReceiveCount });
+  }
+  const { QueueUrl = "" } = await call({ runtime, doing: `cannot create queue "${resource.name}"`, signal }, (options) =>
+    clients.calls.sqs.send(new CreateQueueCommand({ QueueName: resource.name, Attributes: given }), options),
+  );
+  return QueueUrl;
+}

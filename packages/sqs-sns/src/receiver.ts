@@ -1,0 +1,333 @@
+import type { Message } from "@aws-sdk/client-sqs";
+import {
+  type Delivery,
+  DriverError,
+  type Receiver,
+  type ReceiverOptions,
+  type Runtime,
+  type Settlement,
+  type SettleResult,
+  type Source,
+} from "@sluice/core/driver";
+import { settled, untilAborted } from "./call.ts";
+import type { Clients } from "./clients.ts";
+import { holdMs } from "./delays.ts";
+import type { FoundQueue } from "./directory.ts";
+import { type Held, Holdings } from "./holdings.ts";
+import { Incoming } from "./incoming.ts";
+import { type Host, type Line, newLine, type Polls } from "./polls.ts";
+import { type Confirmation, deleteAll, hideAll } from "./settlements.ts";
+
+export interface ReceiverParts {
+  readonly clients: Clients;
+  readonly runtime: Runtime;
+  readonly polls: Polls;
+  readonly visibilitySeconds: number;
+  readonly options: ReceiverOptions;
+}
+
+interface Call {
+  readonly max: number;
+  readonly resolve: (deliveries: readonly Delivery[]) => void;
+}
+
+/** How long giving back may take once the caller's patience has ended. */
+const lastWordMs = 1_000;
+/** Longest timer of Node: keeps the process alive as an open socket would, while no poll does. */
+const foreverMs = 2_147_483_647;
+/** Failures that no waiting heals. */
+const final: ReadonlySet<string> = new Set(["NOT_FOUND", "FORBIDDEN", "CONFIG", "UNSUPPORTED"]);
+
+/** Reads any number of queues through the connection's polls, which run only while core asks for messages. */
+export class SqsReceiver implements Receiver, Host {
+  readonly lease: { readonly ms: number; readonly renew: true; readonly holdMs: number };
+  readonly closed: Promise<DriverError | undefined>;
+  readonly #parts: ReceiverParts;
+  readonly #settled = settled<DriverError | undefined>();
+  readonly #lines: Line[] = [];
+  /** Lines that were not polled because nothing was wanted. */
+  #parked: Line[] = [];
+  readonly #holdings: Holdings;
+  readonly #incoming: Incoming;
+  /** Taken from the broker, not yet by core. */
+  #buffer: Held[] = [];
+  readonly #cut = new AbortController();
+  readonly #retries = new Set<() => void>();
+  readonly #returning = new Set<Promise<unknown>>();
+  readonly #letProcessEnd: () => void;
+  #call: Call | undefined;
+  #asked = 0;
+  #polling = 0;
+  /** Waiters for the end of the last open poll. */
+  readonly #quiet = new Set<() => void>();
+  #stopping: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+    const { runtime, visibilitySeconds, options } = parts;
+    const ms = visibilitySeconds * 1_000;
+    this.lease = { ms, renew: true, holdMs };
+    this.closed = this.#settled.promise;
+    this.#holdings = new Holdings({
+      runtime,
+      leaseMs: ms,
+      lost: (deliveries, reason) => options.lost(deliveries, reason),
+      giveBack: (held) => this.#giveBack(held),
+    });
+    this.#incoming = new Incoming(parts.clients, runtime);
+    this.#letProcessEnd = runtime.timer(foreverMs, () => {});
+  }
+
+  /** Only while it is opened. */
+  read(queue: FoundQueue, source: Source): void {
+    const line = newLine(queue, source, this);
+    this.#lines.push(line);
+    this.#parked.push(line);
+  }
+
+  get cut(): AbortSignal {
+    return this.#cut.signal;
+  }
+
+  get short(): boolean {
+    return this.#parked.length > 0;
+  }
+
+  receive(max: number, signal: AbortSignal): Promise<readonly Delivery[]> {
+    const ready = this.#take(max);
+    if (ready.length > 0 || signal.aborted || this.#stopping) return Promise.resolve(ready);
+    return new Promise((resolve) => {
+      const end = (deliveries: readonly Delivery[]) => {
+        signal.removeEventListener("abort", abort);
+        this.#call = undefined;
+        resolve(deliveries);
+      };
+      // The polls go on: what they bring waits for the next call, or goes back.
+      const abort = () => end([]);
+      signal.addEventListener("abort", abort, { once: true });
+      this.#call = { max, resolve: end };
+      this.#want();
+    });
+  }
+
+  /** Lets the polls have every line again that waited for room. */
+  #want(): void {
+    const lines = this.#parked;
+    this.#parked = [];
+    for (const line of lines) this.#parts.polls.offer(line);
+  }
+
+  ask(line: Line): number {
+    const { window, windowBytes } = this.#parts.options;
+    const room = window - this.#holdings.size - this.#asked;
+    if (!this.#call || this.#stopping || room <= 0 || this.#holdings.bytes >= windowBytes) {
+      this.#parked.push(line);
+      return 0;
+    }
+    // Each line a share: one that is empty must not keep the window from the others while it is asked.
+    const others = this.#lines.length - this.#parked.length - this.#polling;
+    const asked = Math.min(10, Math.max(1, Math.floor(room / Math.max(1, others))));
+    this.#asked += asked;
+    this.#polling++;
+    return asked;
+  }
+
+  took(line: Line, asked: number, messages: readonly Message[]): void {
+    this.#asked -= asked;
+    const wanted = this.#incoming.sort(line, messages, this.#stopping !== undefined);
+    const held = wanted.map(({ delivery, handle }) => this.#holdings.add(line, delivery, handle));
+    if (this.#stopping) {
+      for (const one of held) this.#holdings.remove(one);
+      this.#giveBack(held);
+    } else this.#buffer.push(...held);
+    this.#pollEnded();
+    this.#deliver();
+  }
+
+  failed(line: Line, asked: number, error: DriverError): void {
+    this.#asked -= asked;
+    this.#pollEnded();
+    if (this.#stopping) return;
+    if (final.has(error.code) || (error.code === "UNAUTHORIZED" && !error.retryable)) return this.#fail(error);
+    const cancel = this.#parts.polls.again(line, () => this.#retries.delete(cancel));
+    this.#retries.add(cancel);
+  }
+
+  #pollEnded(): void {
+    this.#polling--;
+    if (this.#polling === 0) for (const end of this.#quiet) end();
+  }
+
+  #deliver(): void {
+    const call = this.#call;
+    if (!call || this.#buffer.length === 0) return;
+    call.resolve(this.#take(call.max));
+  }
+
+  #take(max: number): readonly Delivery[] {
+    const { runtime } = this.#parts;
+    const nowMs = runtime.monotonicMs();
+    const stale = this.#buffer.filter((held) => !this.#holdings.get(held.delivery));
+    if (stale.length > 0) this.#buffer = this.#buffer.filter((held) => !stale.includes(held));
+    // n.b. What waited here while core wanted nothing has little of its lease left: others shall have it, and all after it.
+    const halfMs = this.lease.ms / 2;
+    if (this.#buffer.some((held) => held.leaseUntilMs - nowMs < halfMs)) {
+      const old = this.#buffer;
+      this.#buffer = [];
+      for (const held of old) this.#holdings.remove(held);
+      this.#giveBack(old);
+    }
+    const taken = this.#buffer.splice(0, max);
+    for (const held of taken) held.seen = true;
+    return taken.map(({ delivery }) => delivery);
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    const results = new Map<Delivery, SettleResult>();
+    const accepted: Held[] = [];
+    const released: Held[] = [];
+    for (const { delivery, accept } of settlements) {
+      const held = this.#holdings.get(delivery);
+      if (!held) continue;
+      this.#holdings.remove(held);
+      (accept ? accepted : released).push(held);
+    }
+    const tails = released.flatMap((held) => (held.line.queue.fifo ? this.#holdings.takeTail(held) : []));
+    const seen = tails.filter((held) => held.seen).map(({ delivery }) => delivery);
+    if (seen.length > 0) this.#parts.options.lost(seen, "revoked");
+    const [deleted, shown] = await Promise.all([
+      deleteAll(this.#parts, accepted),
+      this.#show([...released, ...tails]),
+    ]);
+    for (const held of accepted) {
+      // n.b. A standard queue says yes to handles of long ago: that is a promise kept only as far as our lease held.
+      const sure = held.line.queue.fifo ? "durable" : "sent";
+      results.set(held.delivery, deleted.get(held) === "done" ? sure : "lost");
+    }
+    for (const held of released) results.set(held.delivery, shown.get(held) === "done" ? "durable" : "lost");
+    this.#room();
+    return settlements.map(({ delivery }) => {
+      const result = results.get(delivery) ?? "lost";
+      results.delete(delivery);
+      return result;
+    });
+  }
+
+  async flush(): Promise<void> {}
+
+  async extend(deliveries: readonly Delivery[], ms: number): Promise<readonly Delivery[]> {
+    const fromMs = this.#parts.runtime.monotonicMs();
+    const lost: Delivery[] = [];
+    const held: Held[] = [];
+    for (const delivery of deliveries) {
+      const one = this.#holdings.get(delivery);
+      if (one && !this.#holdings.tooLong(one, ms)) held.push(one);
+      else lost.push(delivery);
+      if (one && !held.includes(one)) this.#holdings.remove(one);
+    }
+    const results = await hideAll(this.#parts, held, Math.ceil(ms / 1_000));
+    for (const one of held) {
+      const result = results.get(one);
+      if (result === "done") this.#holdings.renew(one, fromMs, ms);
+      else if (result === "refused") {
+        this.#holdings.remove(one);
+        lost.push(one.delivery);
+      }
+    }
+    return lost;
+  }
+
+  stop(signal: AbortSignal): Promise<void> {
+    this.#stopping ??= this.#stop(signal);
+    return this.#stopping;
+  }
+
+  async #stop(signal: AbortSignal): Promise<void> {
+    const buffered = this.#buffer;
+    this.#buffer = [];
+    for (const line of this.#lines) this.#parts.polls.leave(line);
+    for (const held of buffered) this.#holdings.remove(held);
+    for (const cancel of this.#retries) cancel();
+    this.#call?.resolve([]);
+    this.#giveBack(buffered);
+    await untilAborted(signal, Promise.all(this.#returning));
+  }
+
+  close(signal: AbortSignal): Promise<void> {
+    this.#closing ??= this.#close(signal);
+    return this.#closing;
+  }
+
+  async #close(signal: AbortSignal): Promise<void> {
+    await this.stop(signal);
+    // n.b. A poll that is cut off goes on at the service, and hides what it gets for a whole lease: it is left to end by itself.
+    await untilAborted(signal, this.#untilQuiet(foreverMs));
+    this.#cut.abort();
+    await this.#untilQuiet(lastWordMs);
+    this.#giveBack(this.#holdings.drain());
+    const limit = new AbortController();
+    const cancel = this.#parts.runtime.timer(lastWordMs, () => limit.abort());
+    if (signal.aborted) await untilAborted(limit.signal, this.#allReturned());
+    else await Promise.race([this.#allReturned(), untilAborted(signal, new Promise(() => {}))]);
+    cancel();
+    this.#finish(undefined);
+  }
+
+  async #allReturned(): Promise<void> {
+    await Promise.all([...this.#returning, this.#incoming.idle()]);
+  }
+
+  /** Shows messages to everybody again. Of a FIFO queue the last of a group first: those before it still hide it then. */
+  #giveBack(held: readonly Held[]): void {
+    if (held.length === 0) return;
+    this.#buffer = this.#buffer.filter((one) => !held.includes(one));
+    const returning = this.#show(held);
+    this.#returning.add(returning);
+    void returning.finally(() => this.#returning.delete(returning));
+  }
+
+  /** n.b. An open poll of ours would get at once what is shown now, and raise its count for nothing: it is shown a little later. */
+  async #show(held: readonly Held[]): Promise<ReadonlyMap<Held, Confirmation>> {
+    const nowMs = this.#parts.runtime.monotonicMs();
+    const bySeconds = Map.groupBy(backwards(held), ({ line }) => {
+      const untilMs = this.#stopping && line.polling > 0 ? this.#parts.polls.staleUntilMs(line.queue) : 0;
+      return Math.max(0, Math.ceil((untilMs - nowMs) / 1_000));
+    });
+    const all = [...bySeconds].map(([seconds, some]) => hideAll(this.#parts, some, seconds));
+    return new Map((await Promise.all(all)).flatMap((results) => [...results]));
+  }
+
+  /** Resolves when no poll of ours is open, or after so long. */
+  #untilQuiet(ms: number): Promise<void> {
+    if (this.#polling === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        cancel();
+        this.#quiet.delete(end);
+        resolve();
+      };
+      const cancel = this.#parts.runtime.timer(ms, end);
+      this.#quiet.add(end);
+    });
+  }
+
+  #room(): void {
+    if (this.#call) this.#want();
+  }
+
+  #fail(error: DriverError): void {
+    this.#stopping ??= this.#stop(AbortSignal.abort());
+    this.#finish(error);
+  }
+
+  #finish(error: DriverError | undefined): void {
+    this.#letProcessEnd();
+    this.#holdings.end();
+    this.#settled.resolve(error);
+  }
+}
+
+function backwards(held: readonly Held[]): Held[] {
+  return held.toSorted((one, other) => other.sequence - one.sequence);
+}
