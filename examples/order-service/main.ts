@@ -138,7 +138,8 @@ async function takeOrders(
   const counted: FetchHandler = async (request) => {
     const response = await intake(request);
     const { pathname } = new URL(request.url);
-    if (request.method === "POST" && pathname === "/orders" && response.status !== 202) ledger.refuse(`answered with ${response.status}`);
+    if (request.method === "POST" && pathname === "/orders" && response.status !== 202)
+      ledger.refuse(`answered with ${response.status}`);
     return response;
   };
   const server = await serve(counted, port);

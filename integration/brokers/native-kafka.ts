@@ -47,8 +47,9 @@ async function prepare(java: string, jars: string, directory: string, version: s
       .join(""),
   );
   const classes = ["-cp", join(jars, "*")];
+  // n.b. it may begin with a hyphen: as an argument of its own it would be taken for an option.
   const clusterId = randomBytes(16).toString("base64url");
-  const format = ["kafka.tools.StorageTool", "format", "--standalone", "-t", clusterId, "-c", file];
+  const format = ["kafka.tools.StorageTool", "format", "--standalone", `--cluster-id=${clusterId}`, "-c", file];
   // TieredCompilation level 1 halves the start of such a short-lived program.
   await run(java, ["-XX:TieredStopAtLevel=1", ...classes, ...format], { timeout: 120_000 });
   const node = new ManagedProcess({

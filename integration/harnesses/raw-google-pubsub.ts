@@ -55,12 +55,7 @@ export async function openRawGooglePubsub(endpoint: string, projectId: string): 
     },
     async consume(topic) {
       const subscription = subscriptionPath(`raw-${randomUUID()}`);
-      await subscriber.createSubscription({
-        name: subscription,
-        topic: topicPath(topic),
-        ackDeadlineSeconds: 60,
-        enableMessageOrdering: true,
-      });
+      await subscriber.createSubscription({ name: subscription, topic: topicPath(topic), ackDeadlineSeconds: 60 });
       // n.b. the emulator gives it what the topic retained before.
       const now = Date.now();
       const time = { seconds: Math.floor(now / 1_000), nanos: (now % 1_000) * 1_000_000 };

@@ -1,11 +1,11 @@
-import { Redis } from "ioredis";
+import type { Cluster, Redis } from "ioredis";
 import type { RawClient, RawReader, RawRecord } from "@sluice/conformance";
 
 type Entry = [id: Buffer, fields: Buffer[]];
 
 /** ioredis itself, beside the adapter: streams as their documentation in the README says. */
-export async function openRawRedis(url: string): Promise<RawClient> {
-  const client = new Redis(url, { maxRetriesPerRequest: null });
+export async function openRawRedis(open: () => Redis | Cluster): Promise<RawClient> {
+  const client = open();
   client.on("error", () => {}); // A fault of the broker: the client connects again.
   const shardsOf = async (topic: string) => Number((await client.hget(`{${topic}}:meta`, "shards")) ?? 1);
   const streamsOf = async (topic: string) =>
@@ -21,7 +21,7 @@ export async function openRawRedis(url: string): Promise<RawClient> {
       }
       for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
     },
-    consume: async (topic) => openReader(url, client, await streamsOf(topic)),
+    consume: async (topic) => openReader(open(), client, await streamsOf(topic)),
     async deadLetters(topic, group) {
       return ((await client.xrangeBuffer(`{${topic}}:dlq:${group}`, "-", "+")) as Entry[]).map(toRaw);
     },
@@ -56,7 +56,7 @@ function fieldsOf({ key, body, headers = {} }: RawRecord): (string | Buffer)[] {
 }
 
 /** Delivered and pending, and what comes after the group's position. */
-async function unsettled(client: Redis, stream: string, group: string): Promise<number> {
+async function unsettled(client: Redis | Cluster, stream: string, group: string): Promise<number> {
   if ((await client.exists(stream)) === 0) return 0;
   const groups = (await client.call("xinfo", "GROUPS", stream)) as unknown[][];
   for (const info of groups) {
@@ -69,13 +69,16 @@ async function unsettled(client: Redis, stream: string, group: string): Promise<
   return 0;
 }
 
-async function openReader(url: string, client: Redis, streams: readonly string[]): Promise<RawReader> {
+async function openReader(
+  reader: Redis | Cluster,
+  client: Redis | Cluster,
+  streams: readonly string[],
+): Promise<RawReader> {
   const ids: string[] = [];
   for (const stream of streams) {
     const last = await client.xrevrange(stream, "+", "-", "COUNT", 1);
     ids.push(last[0]?.[0] ?? "0-0");
   }
-  const reader = new Redis(url);
   return {
     async read(count, ms) {
       const records: RawRecord[] = [];

@@ -1,5 +1,12 @@
 import { createHash } from "node:crypto";
-import { ListSubscriptionsByTopicCommand, ListTopicsCommand, PublishBatchCommand, SNSClient, SubscribeCommand, UnsubscribeCommand } from "@aws-sdk/client-sns";
+import {
+  ListSubscriptionsByTopicCommand,
+  ListTopicsCommand,
+  PublishBatchCommand,
+  SNSClient,
+  SubscribeCommand,
+  UnsubscribeCommand,
+} from "@aws-sdk/client-sns";
 import {
   ChangeMessageVisibilityBatchCommand,
   CreateQueueCommand,
@@ -58,7 +65,9 @@ async function produce(
   }));
   for (let start = 0; start < entries.length; start += 10) {
     const PublishBatchRequestEntries = entries.slice(start, start + 10);
-    const { Failed = [] } = await clients.sns.send(new PublishBatchCommand({ TopicArn: arn, PublishBatchRequestEntries }));
+    const { Failed = [] } = await clients.sns.send(
+      new PublishBatchCommand({ TopicArn: arn, PublishBatchRequestEntries }),
+    );
     if (Failed.length > 0) throw new Error(`raw publish: ${JSON.stringify(Failed)}`);
   }
 }
@@ -73,7 +82,9 @@ function attributesOf(
   return Object.fromEntries(
     entries.map(([name, value]) => [
       name,
-      typeof value === "string" ? { DataType: "String", StringValue: value } : { DataType: "Binary", BinaryValue: value },
+      typeof value === "string"
+        ? { DataType: "String", StringValue: value }
+        : { DataType: "Binary", BinaryValue: value },
     ]),
   );
 }
@@ -111,9 +122,8 @@ function word(name: string): string {
 /** A name as it is, or its beginning and 130 bits of its digest. */
 function cut(name: string, end: string, most: number): string {
   if (name.length + end.length <= most) return name + end;
-  const bits = [...createHash("sha256").update(name).digest("hex").slice(0, 33)]
-    .map((digit) => Number.parseInt(digit, 16).toString(2).padStart(4, "0"))
-    .join("");
+  const digits = createHash("sha256").update(name).digest("hex").slice(0, 33);
+  const bits = BigInt(`0x${digits}`).toString(2).padStart(132, "0");
   const digest = Array.from({ length: 26 }, (_, index) => {
     const value = Number.parseInt(bits.slice(bits.length - 5 * (index + 1), bits.length - 5 * index), 2);
     return "abcdefghijklmnopqrstuvwxyz234567"[value];

@@ -1,5 +1,6 @@
 import { defineHarness, type DriverVariant, type Harness, wrongSecret } from "@sluice/conformance";
 import { redis } from "@sluice/redis";
+import { Redis } from "ioredis";
 import { openRawRedis } from "./raw-redis.ts";
 import { announced, versionOf } from "./start.ts";
 
@@ -27,7 +28,7 @@ const harness: Harness = defineHarness({
   environment: announced("redis"),
   clients: { ioredis: versionOf("ioredis") },
   driver: (variant = {}) => redis({ url: urlFor(variant), leaseMs, answerMs: 4_000 }),
-  raw: () => openRawRedis(url),
+  raw: () => openRawRedis(() => new Redis(url, { maxRetriesPerRequest: null })),
   // An idle entry is looked for four times in a lease.
   timing: { leaseMs: 1.5 * leaseMs, recoveryMs: 6_000, quietMs: 300 },
   upstream: { host: hostname, port: Number(port) || 6379 },

@@ -159,7 +159,10 @@ test("a second signal ends it at once", async () => {
 });
 
 test.each([
-  [["--broker", "pigeon"], /--broker is "pigeon"; give one of memory, kafka, rabbitmq, redis, sqs-sns, google-pubsub, all/],
+  [
+    ["--broker", "pigeon"],
+    /--broker is "pigeon"; give one of memory, kafka, rabbitmq, redis, sqs-sns, google-pubsub, all/,
+  ],
   [["--broker", "all", "--input", "-"], /--broker all reads the orders once for each broker/],
   [["--messages", "0"], /--messages is "0"; give a whole number, 1 or more/],
   [["--fast"], /--fast/],

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type Bus, connect, type ConnectOptions, isSluiceError, type SluiceError, topic } from "@sluice/core";
 import { rabbitmq } from "@sluice/rabbitmq";
+import { connect as connectRaw } from "amqplib";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { conformanceOf } from "./conformance.ts";
 
@@ -112,5 +113,54 @@ describe.skipIf(!running)("what is missing", { timeout: 60_000 }, () => {
     there.pathname = "/nowhere";
     const error = await refusal(() => connect(rabbitmq({ url: there.href })));
     expect(error).toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining('vhost "nowhere"') });
+  });
+});
+
+describe.skipIf(!running)("many topics in one subscription", { timeout: 120_000 }, () => {
+  const topicsOf = (count: number) => {
+    const base = `many.${randomUUID().slice(0, 8)}`;
+    return Array.from({ length: count }, (_, n) => topic<{ n: number }>(`${base}.t${n}`));
+  };
+
+  /** Resolves to their number when a message of each of these topics was handled. */
+  function collect(names: readonly string[]) {
+    const left = new Set(names);
+    const done = Promise.withResolvers<number>();
+    return {
+      done: done.promise,
+      handle: (event: { readonly topic: string }) => {
+        if (left.delete(event.topic) && left.size === 0) done.resolve(names.length);
+      },
+    };
+  }
+
+  test("a hundred share a few channels; a queue that is deleted is made again, and the others go on", async () => {
+    const topics = topicsOf(100);
+    const bus = await owner();
+    let collected = collect(topics.map(({ name }) => name));
+    await bus.subscribe(topics, { group: "g" }, (event) => collected.handle(event));
+    await Promise.all(topics.map((each) => bus.publish(each, { n: 1 })));
+    expect(await collected.done).toBe(100);
+
+    collected = collect(topics.map(({ name }) => name));
+    const raw = await connectRaw(url);
+    onTestFinished(() => raw.close());
+    const channel = await raw.createChannel();
+    await channel.deleteQueue(`${topics[7]?.name}.g`);
+    const publish = async (each: (typeof topics)[number]): Promise<unknown> =>
+      // Until it is there again nobody keeps what is sent.
+      bus.publish(each, { n: 2 }).catch(() => publish(each));
+    await Promise.all(topics.map(publish));
+    expect(await collected.done).toBe(100);
+  });
+
+  test("with a window of one they take turns, and those that are empty are passed over", async () => {
+    const topics = topicsOf(20);
+    const bus = await owner();
+    const some = topics.filter((_, index) => index % 6 === 5);
+    const collected = collect(some.map(({ name }) => name));
+    await bus.subscribe(topics, { group: "g", window: 1, concurrency: 1 }, (event) => collected.handle(event));
+    await Promise.all(some.map((each) => bus.publish(each, { n: 1 })));
+    expect(await collected.done).toBe(some.length);
   });
 });

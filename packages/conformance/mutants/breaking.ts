@@ -23,6 +23,20 @@ export const breaking: readonly Mutant[] = [
     changes: { deaf: true },
   },
   {
+    name: "confirms-without-an-answer",
+    defect: "reports a record as stored when it is on its way",
+    of: "wire",
+    killedBy: ["G-11"],
+    changes: {
+      sender: (sender) => ({
+        async send(items, signal) {
+          void sender.send(items, signal);
+          return items.map(() => ({ outcome: "stored" }));
+        },
+      }),
+    },
+  },
+  {
     name: "slow-is-broken",
     defect: "sends again what was not confirmed within 40 ms",
     of: "wire",

@@ -1,22 +1,54 @@
 /** Defects of provisioning, names and errors. */
 import { DriverError, type Destination, type Resource, type Source } from "@sluice/core/driver";
-import type { Maybe, Mutant } from "./mutant.ts";
+import type { Changes, Maybe, Mutant } from "./mutant.ts";
 
 const never = <T>(): Promise<T> => new Promise<T>(() => {});
 const live = (): AbortSignal => new AbortController().signal;
 
-const fold = (name: string): string => name.replaceAll(/[.-]/g, "-");
-
-function foldDestination(to: Destination): Destination {
-  return { ...to, topic: fold(to.topic) };
+interface Names {
+  readonly topic?: (name: string) => string;
+  readonly group?: (name: string) => string;
 }
 
-function foldSource(source: Source): Source {
-  return source.topic === undefined ? source : { ...source, topic: fold(source.topic) };
-}
-
-function foldResource(resource: Resource): Resource {
-  return { ...resource, settings: { ...resource.settings, topic: fold(String(resource.settings["topic"])) } };
+/** Uses other names on the broker than those that it was given. */
+function renaming({ topic = (name) => name, group = (name) => name }: Names): Changes {
+  const destination = (to: Destination): Destination =>
+    to.group === undefined ? { topic: topic(to.topic) } : { ...to, topic: topic(to.topic), group: group(to.group) };
+  const source = (from: Source): Source => {
+    if (from.topic === undefined) return from;
+    return "group" in from
+      ? { ...from, topic: topic(from.topic), group: group(from.group) }
+      : { ...from, topic: topic(from.topic) };
+  };
+  const resource = (made: Resource): Resource => {
+    const { settings } = made;
+    const named = { ...settings, topic: topic(String(settings["topic"])) };
+    const settled = "group" in settings ? { ...named, group: group(String(settings["group"])) } : named;
+    return { ...made, settings: settled };
+  };
+  return {
+    connection: (connection) => ({
+      provision: (resources, mode, signal) => connection.provision(resources.map(resource), mode, signal),
+      backlog: (of, signal) => connection.backlog(source(of), signal),
+    }),
+    sender: (sender) => ({
+      send: (items, signal) =>
+        sender.send(
+          items.map((item) => ({ ...item, to: destination(item.to) })),
+          signal,
+        ),
+    }),
+    receiver: (receiver) => ({
+      commit: async (units) =>
+        (await receiver.commit?.(
+          units.map((unit) => ({
+            ...unit,
+            send: unit.send.map((item) => ({ ...item, to: destination(item.to) })),
+          })),
+        )) ?? [],
+    }),
+    sources: async (sources) => sources.map(source),
+  };
 }
 
 export const connecting: readonly Mutant[] = [
@@ -24,20 +56,19 @@ export const connecting: readonly Mutant[] = [
     name: "names-collide",
     defect: "dots and hyphens in names are the same",
     killedBy: ["G-17a"],
-    changes: {
-      connection: (connection) => ({
-        provision: (resources, mode, signal) => connection.provision(resources.map(foldResource), mode, signal),
-        backlog: (source, signal) => connection.backlog(foldSource(source), signal),
-      }),
-      sender: (sender) => ({
-        send: (items, signal) =>
-          sender.send(
-            items.map((item) => ({ ...item, to: foldDestination(item.to) })),
-            signal,
-          ),
-      }),
-      sources: async (sources) => sources.map(foldSource),
-    },
+    changes: renaming({ topic: (name) => name.replaceAll(/[.-]/g, "-") }),
+  },
+  {
+    name: "long-names-are-cut",
+    defect: "of a topic's name only the first hundred characters count",
+    killedBy: ["G-17a"],
+    changes: renaming({ topic: (name) => name.slice(0, 100) }),
+  },
+  {
+    name: "groups-are-cut-at-a-dot",
+    defect: "of a group's name only what comes before a dot counts",
+    killedBy: ["G-17c"],
+    changes: renaming({ group: (name) => name.split(".")[0] ?? name }),
   },
   {
     name: "topics-mix",
@@ -160,10 +191,12 @@ export const connecting: readonly Mutant[] = [
               group: String(resource.settings["group"]),
               start: "now",
             } as const;
+            const { ready = 0 } = await connection.backlog(source, signal);
+            if (ready === 0) continue;
             const broom = await connection
               .receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} })
               .catch(() => undefined);
-            const found = (await broom?.receive(1_000, AbortSignal.timeout(100))) ?? [];
+            const found = (await broom?.receive(1_000, AbortSignal.timeout(2_000))) ?? [];
             await broom?.settle(found.map((delivery) => ({ delivery, accept: true })));
             await broom?.close(signal);
           }

@@ -1,4 +1,5 @@
 /** Defects that only show where other programs use the same broker. */
+import { emptyHeaders } from "@sluice/core/driver";
 import { eachItem, eachDelivery, type Mutant } from "./mutant.ts";
 
 const opening = Buffer.from('{"data":');
@@ -50,6 +51,15 @@ export const foreign: readonly Mutant[] = [
     defect: "a copy has only what strings can hold",
     killedBy: ["IO-03"],
     changes: eachItem(({ to, record, notBefore }) => ({ to, record, ...(notBefore !== undefined && { notBefore }) })),
+  },
+  {
+    name: "every-body-is-json",
+    defect: "deliveries say that their body is JSON, whatever the publisher said",
+    killedBy: ["PL-10"],
+    changes: eachDelivery((delivery) => {
+      const headers = Object.assign(emptyHeaders(), delivery.headers, { "content-type": "application/json" });
+      return { ...delivery, headers };
+    }),
   },
   {
     name: "tombstones-become-empty",

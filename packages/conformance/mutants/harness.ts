@@ -3,12 +3,12 @@
  * to show that each of its cases can fail.
  */
 import { defineHarness, type DriverVariant, type Harness, type RawClient, type RawRecord } from "@sluice/conformance";
-import { type Driver, DriverError } from "@sluice/core/driver";
+import { type Connection, type Driver, DriverError, type Resource } from "@sluice/core/driver";
 import { memory, MemoryBroker, type StoredRecord } from "@sluice/memory";
 import { asChannel } from "./channel.ts";
 import { mutants } from "./index.ts";
 import { asLog } from "./log.ts";
-import { type Base, type Mutant, mutate } from "./mutant.ts";
+import { type Base, type Mutant, mutate, replace } from "./mutant.ts";
 import { seekable } from "./seekable.ts";
 import { overWire, upstream } from "./wire.ts";
 
@@ -27,9 +27,34 @@ function guarded(broker: MemoryBroker, { via, credentials }: DriverVariant): Dri
         if (context.signal.aborted) throw new DriverError("ABORTED", "memory: connecting was aborted; connect again");
         throw new DriverError("UNAVAILABLE", `memory: nothing answers at ${via.host}:${via.port}; check the address`);
       }
-      return driver.connect(context);
+      const connection = await driver.connect(context);
+      return credentials === "powerless" ? withoutRights(connection) : connection;
     },
   };
+}
+
+/** Of somebody who may connect, and nothing else. */
+function withoutRights(connection: Connection): Connection {
+  const forbidden = (what: string) =>
+    new DriverError("FORBIDDEN", `memory: no right to use ${what}; ask for the permission`);
+  const topicOf = (resource: Resource) => String(resource.settings["topic"]);
+  return replace(connection, {
+    provision: async (resources, mode) =>
+      mode === "assume"
+        ? []
+        : resources.map((resource) => ({
+            resource,
+            state: "forbidden",
+            detail: forbidden(topicOf(resource)).message,
+          })),
+    receiver: ([source]) => Promise.reject(forbidden(source?.topic ?? "waiting places")),
+    async sender() {
+      const sender = await connection.sender();
+      return replace(sender, {
+        send: async (items) => items.map(({ to }) => ({ outcome: "not-stored", error: forbidden(to.topic) })),
+      });
+    },
+  });
 }
 
 function toRaw({ id, key, body, headers, binaryHeaders }: StoredRecord): RawRecord {
@@ -100,6 +125,7 @@ export function harnessFor(base: Base, mutant?: Mutant): Harness {
     timing: { leaseMs, recoveryMs: 2_500, quietMs: 100 },
     control: { restart: (ms) => outage(broker, ms), kill: (ms) => outage(broker, ms) },
     ...(base === "wire" ? { upstream } : { crash: (clientName) => void broker.disconnect(clientName) }),
+    ...(base !== "wire" && { powerless: true }),
     variables: { CONFORMANCE_MUTANT: mutant?.name ?? "" },
   });
 }

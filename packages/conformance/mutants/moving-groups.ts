@@ -22,7 +22,7 @@ export const movingGroups: readonly Mutant[] = [
             windowBytes: 1e9,
             lost() {},
           });
-          const taken = (await copies.receive(1_000, AbortSignal.timeout(200))) ?? [];
+          const taken = (await copies.receive(1_000, AbortSignal.timeout(2_000))) ?? [];
           const sender = await connection.sender();
           const { topic, group } = other;
           for (const { id = "x", key, body, headers, time = 0 } of taken) {
@@ -50,7 +50,7 @@ export const movingGroups: readonly Mutant[] = [
             windowBytes: 1e9,
             lost() {},
           });
-          const first = (await reader.receive(1, AbortSignal.timeout(200))) ?? [];
+          const first = (await reader.receive(1, AbortSignal.timeout(2_000))) ?? [];
           await reader.settle(first.map((delivery) => ({ delivery, accept: true })));
           await reader.close(signal);
         },

@@ -13,7 +13,7 @@ const busyUntil = new Map<string, number>();
 export const opening: readonly Mutant[] = [
   {
     name: "one-consumer-per-lifetime",
-    defect: "a group that was closed stays busy for two seconds",
+    defect: "a group that was closed stays busy for half a minute",
     killedBy: ["G-22", "LC-05", "LC-09"],
     changes: {
       connection: (connection) => ({
@@ -22,7 +22,7 @@ export const opening: readonly Mutant[] = [
           if ((busyUntil.get(name) ?? 0) > Date.now())
             throw new DriverError("BUSY", `memory: ${name} is busy; close its consumers`);
           const receiver = await connection.receiver(sources, options);
-          void receiver.closed.then(() => busyUntil.set(name, Date.now() + 2_000));
+          void receiver.closed.then(() => busyUntil.set(name, Date.now() + 30_000));
           return receiver;
         },
       }),
@@ -142,6 +142,23 @@ export const opening: readonly Mutant[] = [
         driver
           .connect(context)
           .catch((error: unknown) => rethrow(error, "UNAUTHORIZED", (text) => new DriverError("UNAVAILABLE", text))),
+    },
+  },
+  {
+    name: "forbidden-is-not-found",
+    defect: "what the broker forbids looks as if it were missing",
+    killedBy: ["G-27b"],
+    changes: {
+      sender: (sender) => ({
+        async send(items, signal) {
+          const results = await sender.send(items, signal);
+          return results.map((result) =>
+            result.outcome !== "stored" && result.error.code === "FORBIDDEN"
+              ? { ...result, error: new DriverError("NOT_FOUND", result.error.message) }
+              : result,
+          );
+        },
+      }),
     },
   },
   {

@@ -59,23 +59,22 @@ const inLane = { waiting: lanes(40), processes: lanes(1) };
 
 /** Runs cases against one driver. Smoke sizes: what a few messages show needs no thousands. */
 async function runCases(make: () => Harness, ids: readonly string[], facts: Facts): Promise<readonly CaseResult[]> {
-  const run = async (profile: Profile): Promise<readonly CaseResult[]> => {
-    const stated = ids.map(caseOf).filter((each) => (each.profile === "fault") === (profile === "fault"));
-    if (stated.length === 0) return [];
-    const harness = make();
-    const session = await openSession(harnessModule, { profile, sizes: "smoke", seed: 1, harness, facts });
-    try {
-      return await Promise.all(
-        stated.map((each) => {
-          const lane = each.id === "G-21" ? "processes" : "waiting";
-          return inLane[lane](() => session.runCase(each));
-        }),
-      );
-    } finally {
-      await session.close();
-    }
-  };
-  return (await Promise.all([run("standard"), run("fault")])).flat();
+  const results = ids.map(caseOf).map((stated) => {
+    const lane = stated.id === "G-21" ? "processes" : "waiting";
+    return inLane[lane](() => runAlone(make(), stated, facts));
+  });
+  return Promise.all(results);
+}
+
+/** With a broker of its own: some cases cut everybody's connections. */
+async function runAlone(harness: Harness, stated: Case, facts: Facts): Promise<CaseResult> {
+  const profile: Profile = stated.profile === "fault" ? "fault" : "standard";
+  const session = await openSession(harnessModule, { profile, sizes: "smoke", seed: 1, harness, facts });
+  try {
+    return await session.runCase(stated);
+  } finally {
+    await session.close();
+  }
 }
 
 async function judge(mutant: Mutant, facts: Facts): Promise<Verdict> {

@@ -66,7 +66,7 @@ export function seekable(driver: Driver, broker: MemoryBroker): Driver {
             journal,
           );
         },
-        seek: (source, to, signal) => seek(connection, journal, source, to, signal),
+        seek: (source, to, signal) => seek(connection, broker, journal, source, to, signal),
       });
     },
   };
@@ -83,6 +83,7 @@ function counted(receiver: Receiver, sources: readonly GroupSource[], { members 
 
 async function seek(
   connection: Connection,
+  broker: MemoryBroker,
   { kept, members }: Journal,
   source: GroupSource,
   to: Position,
@@ -91,9 +92,8 @@ async function seek(
   const name = nameOf(source);
   if ((members.get(name) ?? 0) > 0) throw new DriverError("BUSY", `memory: group "${name}" has members; close them`);
   const receiver = await connection.receiver([source], { ordered: false, window: 1e6, windowBytes: 1e9, lost() {} });
-  for (;;) {
-    const waiting = await receiver.receive(1_000, AbortSignal.timeout(50));
-    if (!waiting || waiting.length === 0) break;
+  while (broker.waiting(source.topic, source.group).length > 0) {
+    const waiting = (await receiver.receive(1_000, AbortSignal.timeout(1_000))) ?? [];
     await receiver.settle(waiting.map((delivery) => ({ delivery, accept: true })));
   }
   await receiver.close(signal);

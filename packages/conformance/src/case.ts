@@ -29,7 +29,16 @@ export interface Case {
   /** Holds also where a broker has no groups: there a broadcast reads instead. Other cases are skipped for that capability. */
   readonly groupless?: true;
   /** What the harness must have; `cut`: any way to break a client's connection. Missing control makes the case invalid. */
-  readonly uses?: readonly ("control" | "processes" | "proxy" | "cut" | "credentials" | "address" | "raw")[];
+  readonly uses?: readonly (
+    | "control"
+    | "processes"
+    | "proxy"
+    | "cut"
+    | "credentials"
+    | "powerless"
+    | "address"
+    | "raw"
+  )[];
   /** In all. @default 40 s and four recovery times */
   readonly limitMs?: number;
   /** Must not share the broker with others. @default the fault profile only */

@@ -43,7 +43,7 @@ export async function ready(context: CaseContext, member: Member): Promise<void>
   );
 }
 
-/** Publishes at a steady rate until told to stop, with the bus's own retry and no other. */
+/** Publishes at a steady rate, with the bus's own retry and no other: for two minutes, unless the bus that is given says otherwise. */
 export function steadyFlow(
   context: CaseContext,
   topic: ItemTopic,
@@ -54,12 +54,13 @@ export function steadyFlow(
   const items = makeItems(context.run, count, { keys: options.keys ?? 20, padding: 200 });
   const done = (async () => {
     const bus = options.bus ?? (await context.connect());
+    const deadline = options.bus ? {} : { deadline: "2m" as const };
     const started = monotonicMs();
     const publishing: Promise<unknown>[] = [];
     for (const [index, item] of items.entries()) {
       const due = started + (index / perSecond) * 1000;
       if (due > monotonicMs()) await pause(due - monotonicMs());
-      publishing.push(publishOne(context.ledger, context.run, bus, topic, item, { deadline: "2m" }));
+      publishing.push(publishOne(context.ledger, context.run, bus, topic, item, deadline));
     }
     await Promise.all(publishing);
   })();

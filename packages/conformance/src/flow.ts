@@ -50,6 +50,21 @@ export async function publishAll(
   await Promise.all(Array.from({ length: plan.concurrency ?? 20 }, lane));
 }
 
+/** Topics on brokers without headers: there the id alone tells whose a message is. */
+const unmarked = new Set<string>();
+
+/** The header that marks a message as this run's, beside the given ones; nothing where the broker has no headers. */
+export function marks(
+  bus: Bus,
+  topic: string,
+  run: string,
+  headers: PublishOptions["headers"],
+): { readonly headers?: Readonly<Record<string, string>> } {
+  if (bus.capabilities.headers !== "absent") return { headers: { [runHeader]: run, ...headers } };
+  unmarked.add(topic);
+  return headers ? { headers } : {};
+}
+
 /** Publishes one item and records what came of it; resolves to the error, if any. */
 export async function publishOne(
   ledger: Ledger,
@@ -62,8 +77,8 @@ export async function publishOne(
   const fields = { topic: topic.name, id: idOf(item), key: item.key, n: item.n };
   ledger.write("publish-intent", fields);
   try {
-    const headers = { [runHeader]: run, ...options.headers };
-    await bus.publish(topic, item, { id: idOf(item), ...stated(bus), ...options, headers });
+    const marked = { ...options, ...marks(bus, topic.name, run, options.headers) };
+    await bus.publish(topic, item, { id: idOf(item), ...stated(bus), ...marked });
     ledger.write("publish-ok", fields);
     return undefined;
   } catch (error) {
@@ -83,7 +98,8 @@ export function recording(
 ): (item: Item, context: Context) => Promise<void | Outcome> {
   return async (item, context) => {
     const { message } = context;
-    const corrupted = !isIntact(item) || message.headers[runHeader] !== run || message.id !== idOf(item);
+    const foreign = unmarked.has(topic) ? false : message.headers[runHeader] !== run;
+    const corrupted = !isIntact(item) || foreign || message.id !== idOf(item);
     const fields = {
       topic,
       group,

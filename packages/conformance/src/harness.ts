@@ -13,8 +13,11 @@ export interface Address {
 export interface DriverVariant {
   /** Connect here instead: a proxy, a closed port, another protocol. */
   readonly via?: Address;
-  /** Wrong password; the text must never appear in an error, a log or an event. */
-  readonly credentials?: "wrong";
+  /**
+   * `wrong`: a wrong password; the text must never appear in an error, a log or an event. `powerless`: the right password of
+   * somebody who may connect, and may neither make nor write nor read anything; only where {@link Harness.powerless}.
+   */
+  readonly credentials?: "wrong" | "powerless";
 }
 
 /** The wrong password that {@link DriverVariant.credentials} must use. */
@@ -113,6 +116,8 @@ export interface Harness {
    * as its death would. Kill cases then run their consumers and producers in this process.
    */
   crash?(clientName: string): void;
+  /** The broker knows a user without rights: `credentials: "powerless"` works. Without it that case is skipped for the environment. */
+  readonly powerless?: true;
   /** Environment variables for child processes, where those of this process would not lead them to the same broker. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Cases that this environment cannot show, with the reason. Never a statement about the adapter. */

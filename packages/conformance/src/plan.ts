@@ -20,6 +20,9 @@ export function decide(stated: Case, harness: Harness, facts: Facts, profile: Pr
   }
   const environment = harness.environmentSkips?.[stated.id];
   if (environment !== undefined) return { kind: "skip", skip: "environment", reason: environment };
+  if (stated.uses?.includes("powerless") && !harness.powerless) {
+    return { kind: "skip", skip: "environment", reason: "the harness has no user without rights" };
+  }
   if (stated.uses?.includes("control") && harness.environment.keepsData === false) {
     return { kind: "skip", skip: "environment", reason: "the broker keeps its data in memory: a restart empties it" };
   }

@@ -32,7 +32,7 @@ async function publish(bench: FaultyBench, ...payloads: string[]): Promise<void>
 
 test.each([
   { counted: false, convictedAfter: 3 },
-  { counted: true, convictedAfter: 4 },
+  { counted: true, convictedAfter: 6 },
 ])(
   "a message that kills its process alone is dead-lettered, its neighbours are not (returned ones counted: $counted)",
   async ({ counted, convictedAfter }) => {

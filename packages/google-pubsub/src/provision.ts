@@ -135,7 +135,12 @@ export async function beginNow(
   { channels, runtime, signal }: Pick<Step, "channels" | "runtime"> & { readonly signal?: AbortSignal },
 ): Promise<void> {
   const doing = `cannot seek subscription "${shortName(subscription)}"`;
-  await channels.call(methods.seek, { subscription, time: timestamp(runtime.wallMs()) }, { doing, signal });
+  try {
+    await channels.call(methods.seek, { subscription, time: timestamp(runtime.wallMs()) }, { doing, signal });
+  } catch (error) {
+    // It cannot seek an ordered one.
+    if (statusOf(error) !== status.unimplemented) throw error;
+  }
 }
 
 /** The quota of administrative requests is per minute: a start with thousands of topics may have to wait for it. */

@@ -7,6 +7,7 @@ import type { Membership } from "./membership.ts";
 import { type Load, Shard } from "./shard.ts";
 import type { Shards } from "./shards.ts";
 import type { StartPositions } from "./starts.ts";
+import type { Transactions } from "./transactions.ts";
 
 export interface AssignmentParts {
   readonly options: ReceiverOptions;
@@ -17,6 +18,7 @@ export interface AssignmentParts {
   readonly intake: Intake;
   readonly commits: CommitLoop;
   readonly starts: StartPositions;
+  readonly transactions: Transactions | undefined;
   /** Where a finite source ends. */
   readonly ends: Ends | undefined;
   idOf(topic: string, partition: number): string;
@@ -51,6 +53,7 @@ export class Assignment {
     // After an expulsion others have had them meanwhile, also those that come back.
     const lost = [...shards.values()].filter(({ id }) => !continued || !ours.has(id));
     for (const { id } of lost) shards.delete(id);
+    this.#parts.transactions?.keep(ours);
     const fresh = places.filter(({ id }) => !shards.get(id)?.ready);
     for (const { topic, partition } of fresh) client.pause(topic, partition);
     for (const shard of shards.values()) {
@@ -64,7 +67,10 @@ export class Assignment {
 
   /** Nothing of these is handed out before its position, start mark and fence are stored. */
   async #begin(places: readonly Place[], epoch: number): Promise<boolean> {
-    const { shards, starts, options, load, ends, intake, membership } = this.#parts;
+    const { shards, starts, options, load, ends, intake, membership, transactions } = this.#parts;
+    // Before the positions are read: what an earlier holder had begun moves them when it ends.
+    await transactions?.open(places);
+    if (membership.epoch !== epoch) return false;
     const begins = await starts.of(places);
     if (membership.epoch !== epoch) return false;
     const fresh = places.flatMap((place, index) => {

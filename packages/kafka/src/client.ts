@@ -8,6 +8,8 @@ export interface KafkaClient {
   readonly server: string;
   readonly admin: AdminClient;
   producer(): Promise<ProducerClient>;
+  /** Resolves when everybody else with this id is fenced, and what they had begun is committed or gone. */
+  transactions(id: string): Promise<TransactionClient>;
   consumer(settings: ConsumerSettings, events: ConsumerEvents): ConsumerClient;
   close(graceMs: number): Promise<void>;
 }
@@ -33,7 +35,7 @@ export interface ClientMessage {
   readonly headers: Record<string, string | Buffer | (string | Buffer)[]>;
 }
 
-interface TopicMessages {
+export interface TopicMessages {
   readonly topic: string;
   readonly messages: readonly ClientMessage[];
 }
@@ -93,6 +95,21 @@ export interface ProducerClient {
   /** One outstanding call. After a rejection the producer must never be used again. */
   send(batch: readonly TopicMessages[]): Promise<void>;
   /** Gives up at once: closes sockets, ends retries. */
+  dispose(): void;
+  close(graceMs: number): Promise<void>;
+}
+
+export interface TransactionClient {
+  /**
+   * Records and positions together or not at all, one call at a time. `ending` is called before the one request that decides. After
+   * a rejection the client must never be used again.
+   */
+  commit(
+    rounds: readonly (readonly TopicMessages[])[],
+    groupId: string,
+    positions: readonly CommitPosition[],
+    ending: () => void,
+  ): Promise<void>;
   dispose(): void;
   close(graceMs: number): Promise<void>;
 }

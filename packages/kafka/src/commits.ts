@@ -10,7 +10,7 @@ export interface CommitTarget {
   /** Whether nothing is handed out any more: then a commit takes the start marks away. */
   readonly clean: boolean;
   /** Resolves when the positions are stored. */
-  commit(positions: readonly CommitPosition[]): Promise<void>;
+  commit(positions: readonly (CommitPosition & { readonly id: string })[]): Promise<void>;
   /** The windows have moved on. */
   stored(): void;
   failed(error: unknown): void;
@@ -35,7 +35,12 @@ export class CommitLoop {
   /** A record of this partition was accepted. */
   accepted(shard: Shard): void {
     if (shard.ripe || this.#target.clean) this.request();
-    else this.#cancelTimer ??= this.#runtime.timer(intervalMs, () => this.request());
+    else this.later();
+  }
+
+  /** Commits within a second what can be committed then. */
+  later(): void {
+    this.#cancelTimer ??= this.#runtime.timer(intervalMs, () => this.request());
   }
 
   /** Commits soon what can be committed; failures go to the target. */
@@ -86,7 +91,13 @@ export class CommitLoop {
   ): Promise<void> {
     try {
       await this.#target.commit(
-        positions.map(({ topic, partition, offset, metadata }) => ({ topic, partition, offset, metadata })),
+        positions.map(({ topic, partition, offset, metadata }, index) => ({
+          id: shards[index]?.id ?? "",
+          topic,
+          partition,
+          offset,
+          metadata,
+        })),
       );
     } catch (error) {
       for (const shard of shards) shard.dirty = true;

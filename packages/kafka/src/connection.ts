@@ -19,6 +19,7 @@ import type { KafkaClient } from "./client.ts";
 import { toDriverError } from "./errors.ts";
 import type { MemberContext } from "./member.ts";
 import type { KafkaConfig } from "./options.ts";
+import { Placer } from "./placing.ts";
 import { provision } from "./provision.ts";
 import { KafkaReceiver } from "./receiver.ts";
 import { KafkaSender } from "./sender.ts";
@@ -38,7 +39,7 @@ export class KafkaConnection implements Connection {
   readonly #client: KafkaClient;
   readonly #config: KafkaConfig;
   readonly #context: ConnectContext;
-  readonly #topics: TopicCatalogue;
+  readonly #placer: Placer;
   readonly #open = new Set<Sender | Receiver>();
   readonly #opening = new Set<Promise<unknown>>();
   /** Positions of broadcast instances whose receiver failed. */
@@ -53,7 +54,8 @@ export class KafkaConnection implements Connection {
     this.limits = limitsOf(config);
     this.server = client.server;
     this.native = client.native;
-    this.#topics = new TopicCatalogue(client.admin, context.runtime, config.metadataMaxAge);
+    const topics = new TopicCatalogue(client.admin, context.runtime, config.metadataMaxAge);
+    this.#placer = new Placer(topics, context.runtime, config.names);
     this.closed = new Promise((resolve) => (this.#finish = resolve));
   }
 
@@ -70,7 +72,7 @@ export class KafkaConnection implements Connection {
   sender(): Promise<Sender> {
     return this.#opened("cannot open a producer", async () => {
       const producer = await this.#client.producer();
-      return new KafkaSender(producer, this.#topics, this.#context.runtime, this.#config.names);
+      return new KafkaSender(producer, this.#placer, this.#context.runtime);
     });
   }
 
@@ -141,6 +143,7 @@ export class KafkaConnection implements Connection {
     return {
       client: this.#client,
       config: this.#config,
+      placer: this.#placer,
       runtime,
       remembered: (source) => this.#memory(source),
       report: (event) => this.#context.report(event),

@@ -25,6 +25,8 @@ export interface IntakeContext {
   replaced(old: Shard): void;
   /** Something has to be committed although nothing was finished. */
   dirty(): void;
+  /** The position moved although nothing was finished: over control records, or aborted ones. */
+  moved(): void;
 }
 
 /** From batches to partitions: reading ahead within bounds, and what to do with batches that come at the wrong time. */
@@ -96,6 +98,7 @@ export class Intake {
     }
     if (shard.waiting > 0) shards.hot.add(shard.topic);
     shard.reach(Number(batch.next));
+    if (shard.position > shard.committed && shard.out.size === 0) this.#context.moved();
     this.flow(shard);
   }
 

@@ -1,10 +1,12 @@
 import {
+  type CommitResult,
   type Delivery,
   DriverError,
   type DriverEvent,
   type ReceiverOptions,
   type Runtime,
   type Source,
+  type Unit,
 } from "@sluice/core/driver";
 import { Assignment, lose, outstanding } from "./assignment.ts";
 import type { CommitPosition, ConsumerClient, Ends, KafkaClient } from "./client.ts";
@@ -14,13 +16,16 @@ import { Intake } from "./intake.ts";
 import { Membership } from "./membership.ts";
 import type { KafkaConfig } from "./options.ts";
 import type { Load, Shard } from "./shard.ts";
+import type { Placer } from "./placing.ts";
 import { Shards } from "./shards.ts";
+import { Transactions } from "./transactions.ts";
 import { StartPositions, type TopicSource, endsAtOpening } from "./starts.ts";
 import { unlessAborted } from "./waiting.ts";
 
 export interface MemberContext {
   readonly client: KafkaClient;
   readonly config: KafkaConfig;
+  readonly placer: Placer;
   readonly runtime: Runtime;
   /** Where a broadcast instance stopped, by `topic/partition`; kept until an orderly close. */
   remembered(source: Source): Map<string, number>;
@@ -57,6 +62,7 @@ export class Member {
   readonly #hooks: MemberHooks;
   readonly #client: ConsumerClient;
   readonly #commits: CommitLoop;
+  readonly #transactions: Transactions | undefined;
   readonly #intake: Intake;
   readonly #assignment: Assignment;
   /** Where a finite source ends. */
@@ -87,6 +93,15 @@ export class Member {
     this.#remembered = broadcast ? context.remembered(first.source) : undefined;
     this.#membership = new Membership(runtime, config, (error) => this.fail(error));
     this.#commits = new CommitLoop(this.#commitTarget(), runtime);
+    this.#transactions = options.transactional
+      ? new Transactions({
+          client,
+          placer: context.placer,
+          groupId,
+          stored: () => this.#stored(),
+          failed: (error) => this.fail(error),
+        })
+      : undefined;
     this.#client = this.#consumer();
     const load: Load = { bytes: 0 };
     const idOf = (topic: string, partition: number): string => `${topic}/${partition}${reads.suffix}`;
@@ -101,6 +116,7 @@ export class Member {
       state: () => (this.#ended || this.#stopped ? "closed" : this.#membership.sure ? "open" : "doubtful"),
       replaced: (shard) => this.#gone([shard]),
       dirty: () => this.#commits.request(),
+      moved: () => this.#commits.later(),
     });
     const { admin } = client;
     const remembered = this.#remembered ?? new Map<string, number>();
@@ -112,6 +128,7 @@ export class Member {
       membership: this.#membership,
       intake: this.#intake,
       commits: this.#commits,
+      transactions: this.#transactions,
       starts: new StartPositions({ admin, runtime, groupId, broadcast, topics, opening, remembered }),
       ends: this.#ends,
       idOf,
@@ -159,7 +176,7 @@ export class Member {
     if (delivery) {
       // Taking can only start what was paused.
       if (shard.paused) this.#intake.flow(shard);
-    } else if (shard.needsCommit) this.#commits.request();
+    } else if (shard.needsCommit && !this.#transactions?.working(shard.id)) this.#commits.request();
     return delivery;
   }
 
@@ -168,6 +185,22 @@ export class Member {
     if (!shard?.accept(delivery)) return false;
     this.#commits.accepted(shard);
     if (this.#membership.joining) this.#settled();
+    return true;
+  }
+
+  /** `undefined`: the records of this unit are not of this member. */
+  commit(unit: Unit): Promise<CommitResult> | undefined {
+    const [first] = unit.accept;
+    const shard = first && !this.#ended ? this.shards.get(first.shard) : undefined;
+    return shard && this.#transactions?.commit(shard, unit);
+  }
+
+  /** Core will not finish it: nothing behind it can be committed here, so nothing more of its partition is handed out. */
+  release(delivery: Delivery): boolean {
+    const shard = this.#ended ? undefined : this.shards.get(delivery.shard);
+    if (!shard?.out.has(delivery)) return false;
+    this.#transactions?.release(shard, delivery);
+    this.hold(shard.id, true);
     return true;
   }
 
@@ -231,6 +264,7 @@ export class Member {
 
   #end(): void {
     this.#ended = true;
+    this.#transactions?.end();
     this.#membership.epoch += 1; // whatever is under way is for nothing
     this.#membership.end();
     this.#commits.stop();
@@ -316,13 +350,22 @@ export class Member {
     };
   }
 
-  async #commit(positions: readonly CommitPosition[]): Promise<void> {
+  /** A transaction is over. */
+  #stored(): void {
+    if (this.#ended) return;
+    this.#commits.later();
+    this.#hooks.changed();
+    if (this.#membership.joining) this.#settled();
+  }
+
+  async #commit(positions: readonly (CommitPosition & { readonly id: string })[]): Promise<void> {
     if (this.#remembered) {
       for (const { topic, partition, offset } of positions) this.#remembered.set(`${topic}/${partition}`, offset);
       return;
     }
     if (this.#ended) throw new DriverError("LOST", `kafka: group "${this.#reads.groupId}": the receiver was closed`);
-    await this.#client.commit(positions);
+    if (!this.#transactions) return this.#client.commit(positions);
+    await this.#transactions.offsets(positions);
   }
 
   #commitFailed(error: unknown): void {

@@ -61,6 +61,17 @@ export class PrefixTracker<T extends Tracked> {
     }
   }
 
+  /** What could be finished next without a gap: the first entries, as long as each is wanted. */
+  prefix(wanted: (entry: T) => boolean): T[] {
+    const found: T[] = [];
+    for (let index = this.#head; index < this.#entries.length; index += 1) {
+      const entry = this.#entries[index];
+      if (!entry || !(entry.done || wanted(entry))) break;
+      found.push(entry);
+    }
+    return found;
+  }
+
   /** Finished records behind the position, which no offset can tell; in order. */
   finishedAhead(): number[] {
     const ahead: number[] = [];

@@ -1,4 +1,5 @@
 import {
+  type CommitResult,
   type Delivery,
   DriverError,
   type Receiver,
@@ -6,6 +7,7 @@ import {
   type SettleResult,
   type Settlement,
   type Source,
+  type Unit,
 } from "@sluice/core/driver";
 import { Member, type MemberContext, type MemberHooks } from "./member.ts";
 import { membersOf } from "./members.ts";
@@ -86,10 +88,22 @@ export class KafkaReceiver implements Receiver {
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     return settlements.map((settlement) => {
-      const { delivery } = settlement;
-      const known = settlement.accept && this.#members.some((member) => member.accept(delivery));
+      const { delivery, accept } = settlement;
+      const known = this.#members.some((member) => (accept ? member.accept(delivery) : member.release(delivery)));
       return known ? "recorded" : "lost";
     });
+  }
+
+  commit(units: readonly Unit[]): Promise<readonly CommitResult[]> {
+    return Promise.all(units.map((unit) => this.#commitOne(unit)));
+  }
+
+  async #commitOne(unit: Unit): Promise<CommitResult> {
+    for (const member of this.#members) {
+      const result = member.commit(unit);
+      if (result) return result;
+    }
+    return "lost";
   }
 
   async flush(signal: AbortSignal): Promise<void> {

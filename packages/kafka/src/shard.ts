@@ -188,6 +188,17 @@ export class Shard {
     return delivery;
   }
 
+  /** Deliveries that could be accepted next without a gap, as long as each is wanted. */
+  prefix(wanted: (delivery: Delivery) => boolean): readonly Delivery[] {
+    const entries = this.#tracker.prefix(({ delivery }) => delivery !== undefined && wanted(delivery));
+    return entries.flatMap(({ done, delivery }) => (done || !delivery ? [] : [delivery]));
+  }
+
+  /** Whether one that was handed out here comes after another, or is it. */
+  isBehind(delivery: Delivery, other: Delivery): boolean {
+    return (this.out.get(delivery)?.offset ?? -1) >= (this.out.get(other)?.offset ?? Number.POSITIVE_INFINITY);
+  }
+
   /** False when it is not ours or was settled before. */
   accept(delivery: Delivery): boolean {
     const entry = this.out.get(delivery);

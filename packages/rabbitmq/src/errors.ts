@@ -62,6 +62,7 @@ const texts: readonly (readonly [pattern: RegExp, code: DriverErrorCode, retryab
   [/unknown delivery tag/, "LOST", true],
   [/message size .* larger/, "TOO_LARGE", false],
   [/invalid expiration|invalid message|user_id property/, "INVALID_MESSAGE", false],
+  [/No channels left/, "UNSUPPORTED", false],
   [/message nacked/, "REFUSED", true],
   [/Heartbeat timeout|Unexpected close|Socket closed abruptly|connect ETIMEDOUT/, "UNAVAILABLE", true],
 ];
@@ -78,7 +79,14 @@ const advice: Partial<Record<DriverErrorCode, string>> = {
   MISMATCH: "delete it or use the settings that it has",
   CONFIG: "check url and tls options",
   BUSY: "try again when its holder is gone",
+  UNSUPPORTED: "use what this broker and its configuration allow",
 };
+
+/** Where the text says more than the code. */
+const advices: readonly (readonly [pattern: RegExp, todo: string])[] = [
+  [/^Expected ConnectionOpenOk/, "check that the vhost exists, and the user's right and connection limit there"],
+  [/No channels left/, "subscribe several topics together, use fewer shards or another bus, or raise channel_max"],
+];
 
 interface NativeError {
   readonly code?: number | string;
@@ -90,8 +98,8 @@ export function translate(error: unknown, doing: string): DriverError {
   if (error instanceof DriverError) return error;
   const native = toNative(error);
   const [code, retryable] = classify(native);
-  const vhost = native.message.startsWith("Expected ConnectionOpenOk");
-  const todo = vhost ? "check that the vhost exists, and the user's right and connection limit there" : advice[code];
+  const [, special] = advices.find(([pattern]) => pattern.test(native.message)) ?? [];
+  const todo = special ?? advice[code];
   return new DriverError(code, `rabbitmq: ${doing}: ${native.message.trim()}${todo ? `; ${todo}` : ""}`, {
     retryable,
     cause: error,

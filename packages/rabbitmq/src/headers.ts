@@ -28,15 +28,18 @@ const protoCarrier = "sluice-header-proto";
 /** amqplib encodes a table into 64 KiB; properties and method need some of it. */
 const longestTable = 63 * 1024;
 
-/** User's headers as a table. @throws DriverError INVALID_MESSAGE | TOO_LARGE */
-export function toTable(headers: Headers): HeaderTable {
-  const table: HeaderTable = Object.create(null);
+/**
+ * Adds a user's headers to a table, all but `skip`. What is there already stays: a copied value keeps its type for foreign readers.
+ * @throws DriverError INVALID_MESSAGE | TOO_LARGE
+ */
+export function toTable(headers: Headers, table: HeaderTable = Object.create(null), skip?: string): HeaderTable {
   for (const name of Object.keys(headers)) {
     const value: unknown = headers[name];
-    if (value === undefined) continue;
+    if (value === undefined || name === skip) continue;
     if (isBrokerHeader(name)) throw refused(name, "is the broker's own", "rename it");
-    table[name] = checkedValue(name, value, 0);
-    if (name === "__proto__") table[protoCarrier] = table[name];
+    const checked = checkedValue(name, value, 0);
+    if (!(name in table)) table[name] = checked;
+    if (name === "__proto__") table[protoCarrier] ??= checked;
   }
   return table;
 }

@@ -45,15 +45,10 @@ export function toNative(
   record: OutgoingRecord,
   { from, target, longestHeaders }: { from?: unknown; target?: string; longestHeaders: number },
 ): NativeRecord {
-  const { [wire.contentType]: contentType, ...headers } = record.headers;
+  const contentType = record.headers[wire.contentType];
   const copied = isRabbitMessage(from) ? from : undefined;
   const table: HeaderTable = carried(copied?.properties.headers, record.headers, isOwn);
-  const set = toTable(withProto(headers, record.headers));
-  for (const name of Object.keys(set)) {
-    const value = set[name];
-    // The copied value keeps its type: a number stays a number for foreign readers.
-    if (value !== undefined && !(name in table)) table[name] = value;
-  }
+  toTable(record.headers, table, wire.contentType);
   table[wire.time] = String(record.time);
   setKey(table, record.key);
   if (record.body === null) table[nullBodyHeader] = "1";
@@ -71,14 +66,6 @@ export function toNative(
       mandatory: true,
     },
   };
-}
-
-/** Destructuring makes an ordinary object, which would swallow a header of that name. */
-function withProto(rest: Headers, all: Headers): Headers {
-  const headers: Headers = Object.assign(Object.create(null), rest);
-  const proto = Object.hasOwn(all, "__proto__") ? all["__proto__"] : undefined;
-  if (proto !== undefined) headers["__proto__"] = proto;
-  return headers;
 }
 
 function isOwn(name: string): boolean {

@@ -32,6 +32,7 @@ describe("translate", () => {
       true,
     ],
     ["closed in the handshake", native("Socket closed abruptly during opening handshake"), "UNAVAILABLE", true],
+    ["every channel taken", native("No channels left to allocate"), "UNSUPPORTED", false],
     ["silent peer", native("Heartbeat timeout"), "UNAVAILABLE", true],
     ["operator's close", native("Connection closed: 320 (CONNECTION-FORCED)", 320), "UNAVAILABLE", true],
     [

@@ -22,7 +22,10 @@ export async function backlogOf(source: Source, parts: BacklogParts): Promise<Ba
   const { names, topics, link, signal } = parts;
   const { topic, group } = source;
   const shards = await topics.shards(topic);
-  const all = Array.from({ length: shards }, (_, shard) => [names.stream(topic, shard), names.own(topic, group, shard)]);
+  const all = Array.from({ length: shards }, (_, shard) => [
+    names.stream(topic, shard),
+    names.own(topic, group, shard),
+  ]);
   const answers = await Promise.all(
     all.flat().map(async (stream) => {
       const doing = `cannot look at group "${group}" of topic "${topic}"`;
@@ -30,7 +33,9 @@ export async function backlogOf(source: Source, parts: BacklogParts): Promise<Ba
     }),
   );
   const [, , counts] = names.delayed(topic);
-  const delayed = await link.ask(`cannot look at topic "${topic}"`, (client) => client.hmget(counts, group, ""), { signal });
+  const delayed = await link.ask(`cannot look at topic "${topic}"`, (client) => client.hmget(counts, group, ""), {
+    signal,
+  });
   const ready = answers.map(([each = -1]) => each);
   const ages = answers.flatMap(([, , age = -1]) => (age < 0 ? [] : [age]));
   return {

@@ -146,7 +146,13 @@ export class BroadcastReceiver implements Receiver {
   }
 
   #deliver(tap: Tap, id: string, fields: readonly Buffer[]): void {
-    const origin = { source: tap.source, stream: tap.stream, shard: tap.stream, deliveries: undefined, fence: undefined };
+    const origin = {
+      source: tap.source,
+      stream: tap.stream,
+      shard: tap.stream,
+      deliveries: undefined,
+      fence: undefined,
+    };
     const delivery = fromEntry(id, fields, origin);
     tap.open.set(id, tap.cursor);
     tap.cursor = id;
@@ -199,5 +205,8 @@ function gapText({ broadcast, topic }: BroadcastSource, stream: string): string 
 }
 
 function missing(topic: string): DriverError {
-  return new DriverError("NOT_FOUND", `redis: topic "${topic}" does not exist; create it, or connect with provision: 'create'`);
+  return new DriverError(
+    "NOT_FOUND",
+    `redis: topic "${topic}" does not exist; create it, or connect with provision: 'create'`,
+  );
 }

@@ -46,7 +46,12 @@ export function limits(settings: Settings): Limits {
     nameBytes: longestName - Buffer.byteLength(settings.prefix),
     delayMs: 10 * 365 * 86_400_000,
     delayStepMs: 1,
-    batch: { items: 256, bytes: Math.max(4 * 1024 * 1024, settings.maxMessageBytes), perKey: Infinity, scope: "connection" },
+    batch: {
+      items: 256,
+      bytes: Math.max(4 * 1024 * 1024, settings.maxMessageBytes),
+      perKey: Infinity,
+      scope: "connection",
+    },
     sendsInFlight: 8,
     receiveBatch: 200,
     receivesInFlight: 1,

@@ -47,7 +47,9 @@ export class Link {
     // n.b. without a listener ioredis writes errors to the console; what "closed" does not say is here.
     native.on("error", (error: unknown) => (this.#last = error));
     native.on("+node", (node: Redis) => node.on("error", (error: unknown) => (this.#last = error)));
-    native.on("end", () => this.fail(translate(this.#last ?? new Error("Connection is closed."), "connection", parts.who)));
+    native.on("end", () =>
+      this.fail(translate(this.#last ?? new Error("Connection is closed."), "connection", parts.who)),
+    );
   }
 
   /** Connects and authenticates. @throws DriverError */
@@ -92,7 +94,9 @@ export class Link {
         signal,
         late: () => {
           if (signal?.aborted)
-            return new DriverError("ABORTED", `${who}: ${doing}: the caller's signal aborted`, { cause: signal.reason });
+            return new DriverError("ABORTED", `${who}: ${doing}: the caller's signal aborted`, {
+              cause: signal.reason,
+            });
           const error = late(this.#parts, doing, ms);
           this.fail(error);
           return error;
@@ -107,7 +111,13 @@ export class Link {
   }
 
   /** Runs a script by its hash, or in full where the server does not know it. */
-  run(doing: string, script: Script, keys: readonly string[], args: readonly Argument[], options?: AskOptions): Promise<unknown> {
+  run(
+    doing: string,
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    options?: AskOptions,
+  ): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];
     return this.ask(
       doing,

@@ -131,6 +131,7 @@ export class RedisConnection implements Connection {
         runtime: this.#parts.context.runtime,
         stores: this.#stores,
         topics: this.#topics,
+        together: this.#together,
         restore: (topic) => this.#restore(topic),
         delayed: (topic, ms) => this.#delays.delayed(topic, ms),
       }),
@@ -142,7 +143,8 @@ export class RedisConnection implements Connection {
       return this.#own(await openReceiver(sources, options, this.#sources));
     } catch (error) {
       if (!(error instanceof DriverError) || error.code !== "NOT_FOUND") throw error;
-      const restored = await Promise.all(sources.map(({ topic }) => (topic === undefined ? false : this.#restore(topic))));
+      const topics = sources.flatMap(({ topic }) => topic ?? []);
+      const restored = await Promise.all(topics.map((topic) => this.#restore(topic)));
       if (!restored.includes(true)) throw error;
       return this.#own(await openReceiver(sources, options, this.#sources));
     }

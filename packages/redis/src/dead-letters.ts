@@ -1,11 +1,4 @@
-import type {
-  DeadLetterSource,
-  Delivery,
-  DriverError,
-  Receiver,
-  SettleResult,
-  Settlement,
-} from "@sluice/core/driver";
+import type { DeadLetterSource, Delivery, DriverError, Receiver, SettleResult, Settlement } from "@sluice/core/driver";
 import type { Link } from "./client.ts";
 import { fromEntry } from "./record.ts";
 import { entriesOf } from "./replies.ts";
@@ -25,7 +18,9 @@ export async function readLetters(
   max: number,
 ): Promise<readonly Delivery[]> {
   const from = after === undefined ? "-" : `(${after}`;
-  const answer = await link.ask(`cannot read "${stream}"`, (client) => client.xrangeBuffer(stream, from, until, "COUNT", max));
+  const answer = await link.ask(`cannot read "${stream}"`, (client) =>
+    client.xrangeBuffer(stream, from, until, "COUNT", max),
+  );
   return entriesOf(answer).flatMap((entry) => {
     if (!entry.fields) return [];
     const origin = { source, stream, shard: "", deliveries: undefined, fence: undefined };
@@ -65,7 +60,9 @@ export class DeadLetterReceiver implements Receiver {
 
   static async open(parts: LettersParts, window: number): Promise<DeadLetterReceiver> {
     const { link, stream } = parts;
-    const last = await link.ask(`cannot read "${stream}"`, (client) => client.xrevrangeBuffer(stream, "+", "-", "COUNT", 1));
+    const last = await link.ask(`cannot read "${stream}"`, (client) =>
+      client.xrevrangeBuffer(stream, "+", "-", "COUNT", 1),
+    );
     return new DeadLetterReceiver(parts, entriesOf(last)[0]?.id, window);
   }
 
@@ -96,7 +93,9 @@ export class DeadLetterReceiver implements Receiver {
       if (!this.#inHand.delete(delivery)) return "lost";
       // Nothing was taken: one that is released is still there.
       if (!accept) return "durable";
-      const deleted = await link.ask(`cannot settle in "${stream}"`, (client) => client.xdel(stream, entryIdOf(delivery)));
+      const deleted = await link.ask(`cannot settle in "${stream}"`, (client) =>
+        client.xdel(stream, entryIdOf(delivery)),
+      );
       return deleted === 1 ? "durable" : "lost";
     });
     const answers = await Promise.allSettled(results);

@@ -8,6 +8,7 @@ import { fromEntry } from "./record.ts";
 import { type Claimed, claimedOf, type Entry, takenOf } from "./replies.ts";
 import { claim, recover, take } from "./scripts/read.ts";
 import type { Shard } from "./shards.ts";
+import type { Together } from "./slots.ts";
 
 export interface LaneReaderParts {
   readonly link: Link;
@@ -22,7 +23,7 @@ export interface LaneReaderParts {
   /** Earlier consumers of this process, whose entries are ours. */
   readonly orphans: Set<string>;
   /** Keys of one script call must be on one node: streams that may be touched together. */
-  readonly together: <T extends { readonly stream: string }>(lanes: readonly T[]) => readonly (readonly T[])[];
+  readonly together: Together;
   /** Removes our consumer from every stream. */
   readonly leave: () => Promise<void>;
   report: ConnectContext["report"];
@@ -85,7 +86,8 @@ export class LaneReader {
   }
 
   forgetHold(shards: readonly Shard[]): void {
-    for (const lane of this.#parts.lanes) if (lane.shard && shards.includes(lane.shard)) this.#onHold.delete(lane.label);
+    for (const lane of this.#parts.lanes)
+      if (lane.shard && shards.includes(lane.shard)) this.#onHold.delete(lane.label);
   }
 
   #again(): void {
@@ -104,7 +106,8 @@ export class LaneReader {
     const ordered = lanes[0]?.shard !== undefined;
     const old = ordered ? await this.#recover(lanes, room) : await this.#claim(lanes, room);
     if (old.length > 0 || this.#stopped) return old;
-    if (!ordered && lanes.length <= room && this.#parts.together(lanes).length === 1) return this.#readDirectly(lanes, room);
+    if (!ordered && lanes.length <= room && this.#parts.together(lanes).length === 1)
+      return this.#readDirectly(lanes, room);
     const dirty = lanes.filter((lane) => lane.dirty);
     if (dirty.length > 0) return this.#take(dirty, room);
     await this.#wait(lanes);
@@ -144,7 +147,13 @@ export class LaneReader {
       if (found.length >= room) break;
       const streams = part.map((lane) => lane.stream);
       const most = room - found.length;
-      const answer = await link.run(`cannot claim for group "${group}"`, claim, streams, [group, consumer, leaseMs, most, orphan]);
+      const answer = await link.run(`cannot claim for group "${group}"`, claim, streams, [
+        group,
+        consumer,
+        leaseMs,
+        most,
+        orphan,
+      ]);
       for (const row of claimedOf(answer).rows) found.push(...this.#claimed(part[row.stream], row));
     }
     return found;
@@ -156,12 +165,12 @@ export class LaneReader {
     for (const lane of lanes) {
       while (lane.recoverFrom !== undefined && lane.shard?.held && found.length < room) {
         const most = room - found.length;
-        const answer = await link.run(`cannot recover "${lane.stream}"`, recover, [lane.stream, lane.shard.lease], [
-          group,
-          consumer,
-          most,
-          lane.recoverFrom,
-        ]);
+        const answer = await link.run(
+          `cannot recover "${lane.stream}"`,
+          recover,
+          [lane.stream, lane.shard.lease],
+          [group, consumer, most, lane.recoverFrom],
+        );
         if (!Array.isArray(answer)) {
           this.#parts.shardLost(lane.shard);
           break;
@@ -193,7 +202,13 @@ export class LaneReader {
     const command = ["xreadgroup", "GROUP", group, consumer, "COUNT", count];
     const streams = lanes.map((lane) => lane.stream);
     const ms = this.#claimAtMs - runtime.monotonicMs();
-    const found = await reader.read(`cannot read for group "${group}"`, command, streams, streams.map(() => ">"), ms);
+    const found = await reader.read(
+      `cannot read for group "${group}"`,
+      command,
+      streams,
+      streams.map(() => ">"),
+      ms,
+    );
     const deliveries: Delivery[] = [];
     for (const lane of lanes) {
       lane.dirty = true;
@@ -248,7 +263,8 @@ export class LaneReader {
   #portions(lanes: readonly Lane[]): readonly (readonly Lane[])[] {
     return this.#parts.together(lanes).flatMap((part) => {
       const portions: Lane[][] = [];
-      for (let index = 0; index < part.length; index += mostStreams) portions.push(part.slice(index, index + mostStreams));
+      for (let index = 0; index < part.length; index += mostStreams)
+        portions.push(part.slice(index, index + mostStreams));
       return portions;
     });
   }

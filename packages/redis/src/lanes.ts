@@ -24,9 +24,9 @@ export interface Lane {
   readonly held: Set<string>;
 }
 
-export function lanesOf(source: GroupSource, names: Names, shards: readonly Shard[] | undefined): readonly Lane[] {
-  const all: readonly (Shard | undefined)[] = shards ?? [undefined];
-  return all.flatMap((shard, index) => {
+/** Two per shard. Unordered: nobody holds a shard, all of them are read. */
+export function lanesOf(source: GroupSource, names: Names, shards: readonly (Shard | undefined)[]): readonly Lane[] {
+  return shards.flatMap((shard, index) => {
     const label = names.stream(source.topic, index);
     const ownStream = names.own(source.topic, source.group, index);
     const lane = (stream: string, own: boolean): Lane => ({

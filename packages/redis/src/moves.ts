@@ -2,6 +2,7 @@ import { type CommitResult, DriverError, type SendItem, type Unit } from "@sluic
 import type { Argument } from "./client.ts";
 import { translate } from "./errors.ts";
 import type { Held } from "./holdings.ts";
+import { Keys } from "./keys.ts";
 import { textOf } from "./replies.ts";
 import { commit } from "./scripts/settle.ts";
 import type { SettlingContext } from "./settling.ts";
@@ -36,19 +37,32 @@ export async function commitUnit(context: MovesContext, { accept, send }: Unit):
   }
 }
 
-async function run(context: MovesContext, topic: string, held: readonly Held[], send: readonly SendItem[]): Promise<CommitResult> {
+async function run(
+  context: MovesContext,
+  topic: string,
+  held: readonly Held[],
+  send: readonly SendItem[],
+): Promise<CommitResult> {
   const { stores, topics, link, group, consumer } = context;
   const shards = await topics.shards(topic);
   const writes = send.map((item) => stores.write(item, shards));
-  const { keys, args } = stores.call(topic, writes);
-  const keyOf = (key: string): number => (keys.includes(key) ? keys.indexOf(key) + 1 : keys.push(key));
+  const keys = new Keys();
+  const args = stores.call(keys, writes);
   const originals = held.flatMap(({ lane, id }): Argument[] => [
-    keyOf(lane.stream),
-    lane.shard ? keyOf(lane.shard.lease) : 0,
+    keys.index(lane.stream),
+    lane.shard ? keys.index(lane.shard.lease) : 0,
     id,
     lane.own ? "1" : "0",
   ]);
-  const answer = textOf(await link.run(`cannot move in topic "${topic}"`, commit, keys, [...args, group, consumer, held.length, ...originals]));
+  const answer = textOf(
+    await link.run(`cannot move in topic "${topic}"`, commit, keys.list, [
+      ...args,
+      group,
+      consumer,
+      held.length,
+      ...originals,
+    ]),
+  );
   if (answer === "lost") return "lost";
   if (answer === "0") return nowhere(send[0]?.to ?? { topic });
   if (answer !== "done") return translate(new Error(answer.replace(/^error /, "")), `cannot move in topic "${topic}"`);
@@ -61,6 +75,8 @@ function isRefusal({ cause, code }: DriverError): boolean {
 }
 
 function unsupported(topic: string): DriverError {
-  return new DriverError("UNSUPPORTED", `redis: one step cannot span topics, as "${topic}" and another one; move in two steps`);
+  return new DriverError(
+    "UNSUPPORTED",
+    `redis: one step cannot span topics, as "${topic}" and another one; move in two steps`,
+  );
 }
-

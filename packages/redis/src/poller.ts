@@ -56,7 +56,9 @@ export class Poller implements Watcher {
         parts.map(async (part) => {
           const [name = "xread", ...words] = command;
           const rest = [...part.map(({ stream }) => stream), ...part.map(({ id }) => id)];
-          const answer = await this.#commands.ask(doing, (client) => client.callBuffer(name, [...words, "STREAMS", ...rest]));
+          const answer = await this.#commands.ask(doing, (client) =>
+            client.callBuffer(name, [...words, "STREAMS", ...rest]),
+          );
           for (const [stream, entries] of streamsOf(answer) ?? []) found.set(stream, entries);
         }),
       );

@@ -36,14 +36,17 @@ export async function provision(resources: readonly Resource[], work: Work): Pro
   const findings = new Map<Resource, Finding>();
   const unusable = new Set<string>();
   for (const kinds of stages) {
-    const stage = resources.filter(({ kind, settings }) => kinds.includes(kind) && !unusable.has(String(settings["topic"])));
+    const stage = resources.filter(
+      ({ kind, settings }) => kinds.includes(kind) && !unusable.has(String(settings["topic"])),
+    );
     for (let index = 0; index < stage.length; index += atOnce) {
       await Promise.all(
         stage.slice(index, index + atOnce).map(async (resource) => {
           const finding = await one(resource, work);
           if (!finding) return;
           findings.set(resource, finding);
-          if (resource.kind === "stream" && finding.state !== "created") unusable.add(String(resource.settings["topic"]));
+          if (resource.kind === "stream" && finding.state !== "created")
+            unusable.add(String(resource.settings["topic"]));
         }),
       );
     }
@@ -114,8 +117,14 @@ async function present(resource: Resource, work: Work): Promise<Finding | undefi
 }
 
 /** How many of them do not exist, or have no such group. */
-export async function missing(streams: readonly string[], group: string, work: Pick<Work, "link" | "signal">): Promise<number> {
-  return numberOf(await work.link.run(`cannot look at "${streams[0]}"`, look, streams, [group], { signal: work.signal }));
+export async function missing(
+  streams: readonly string[],
+  group: string,
+  work: Pick<Work, "link" | "signal">,
+): Promise<number> {
+  return numberOf(
+    await work.link.run(`cannot look at "${streams[0]}"`, look, streams, [group], { signal: work.signal }),
+  );
 }
 
 function streamsOf(resource: Resource, names: Names): readonly string[] {
@@ -128,7 +137,11 @@ function streamsOf(resource: Resource, names: Names): readonly string[] {
 }
 
 function settingsOf({ settings }: Resource): { topic: string; ordered: boolean; shards: number } {
-  return { topic: String(settings["topic"]), ordered: settings["ordered"] === true, shards: Number(settings["shards"] ?? 1) };
+  return {
+    topic: String(settings["topic"]),
+    ordered: settings["ordered"] === true,
+    shards: Number(settings["shards"] ?? 1),
+  };
 }
 
 function serverFinding(resource: Resource, { eviction, appendOnly, replicas }: Server): Finding | undefined {
@@ -144,6 +157,7 @@ function serverFinding(resource: Resource, { eviction, appendOnly, replicas }: S
   return {
     resource,
     state: "loses-data",
-    detail: "redis: the server has neither an append-only file nor a replica: a restart loses every message; set appendonly yes",
+    detail:
+      "redis: the server has neither an append-only file nor a replica: a restart loses every message; set appendonly yes",
   };
 }

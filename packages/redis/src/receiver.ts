@@ -25,7 +25,7 @@ export interface GroupReceiverParts extends Omit<LaneReaderParts, "holdings" | "
   readonly shardSets: readonly ShardSet[];
   readonly stores: Stores;
   readonly topics: Topics;
-  delayed(topic: string, ms: number): void;
+  readonly delayed: (topic: string, ms: number) => void;
   /** Something was settled: its topic may be trimmed. */
   settled(lane: Lane): void;
   /** What we held under our name stays ours: the next receiver takes it over at once. */
@@ -105,7 +105,8 @@ export class GroupReceiver implements Receiver {
   async commit(units: readonly Unit[]): Promise<readonly CommitResult[]> {
     const results = await Promise.all(units.map((unit) => commitUnit(this.#context, unit)));
     for (const [index, { accept }] of units.entries()) {
-      if (results[index] === "durable" || results[index] === "lost") for (const delivery of accept) this.#forget(delivery);
+      if (results[index] === "durable" || results[index] === "lost")
+        for (const delivery of accept) this.#forget(delivery);
     }
     this.#lanes.wake();
     return results;
@@ -155,9 +156,22 @@ export class GroupReceiver implements Receiver {
   }
 
   get #context(): MovesContext {
-    const { link, group, consumer, leaseMs, runtime, shardSets, stores, topics, delayed } = this.#parts;
+    const { link, group, consumer, leaseMs, runtime, shardSets, stores, topics, delayed, together } = this.#parts;
     const done = (delivery: Delivery) => this.#forget(delivery);
-    return { link, group, consumer, leaseMs, runtime, shardSets, stores, topics, delayed, holdings: this.#holdings, done };
+    return {
+      link,
+      group,
+      consumer,
+      leaseMs,
+      runtime,
+      shardSets,
+      stores,
+      topics,
+      delayed,
+      together,
+      holdings: this.#holdings,
+      done,
+    };
   }
 
   async #read(max: number): Promise<void> {

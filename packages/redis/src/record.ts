@@ -59,7 +59,10 @@ export function toFields(record: OutgoingRecord, from?: unknown): Fields {
   const headers = rest(record.headers, carried);
   if (headers !== undefined) fields.push(headersField, headers);
   if (fields.length <= mostFields * 2) return fields;
-  throw new DriverError("INVALID_MESSAGE", `redis: the message has ${fields.length / 2} fields; ${mostFields} is the most`);
+  throw new DriverError(
+    "INVALID_MESSAGE",
+    `redis: the message has ${fields.length / 2} fields; ${mostFields} is the most`,
+  );
 }
 
 /** n.b. JSON escapes halves of characters, so any string comes back as it was. */
@@ -115,7 +118,8 @@ export function fromEntry(id: string, flat: readonly Buffer[], origin: Origin): 
     time: timeOf(own.get(wire.time), id),
     source: origin.source,
     shard: origin.shard,
-    deliveries: origin.deliveries === undefined ? undefined : origin.deliveries + (Number.isInteger(before) ? before : 0),
+    deliveries:
+      origin.deliveries === undefined ? undefined : origin.deliveries + (Number.isInteger(before) ? before : 0),
     fence: origin.fence,
     native,
   };
@@ -189,5 +193,11 @@ function timeOf(value: Buffer | undefined, id: string): number | undefined {
 
 /** A copy may come from another broker's driver: only our own messages are read. */
 export function isRedisMessage(native: unknown): native is RedisMessage {
-  return typeof native === "object" && native !== null && "stream" in native && "fields" in native && Array.isArray(native.fields);
+  return (
+    typeof native === "object" &&
+    native !== null &&
+    "stream" in native &&
+    "fields" in native &&
+    Array.isArray(native.fields)
+  );
 }

@@ -26,7 +26,8 @@ export function redis(options: RedisOptions = {}): Driver<RedisCapabilities, Red
     async connect(context): Promise<Connection> {
       const { runtime, clientName, signal } = context;
       memory ??= { orphans: new Map(), positions: new Map(), before: new Set(), instance: runtime.id(), consumers: 0 };
-      const open = (name: string) => Link.open({ settings, runtime, who: "redis", name: `${clientName} ${name}`, signal });
+      const open = (name: string) =>
+        Link.open({ settings, runtime, who: "redis", name: `${clientName} ${name}`, signal });
       const commands = await open("commands");
       try {
         const server = await askServer(commands);

@@ -17,7 +17,8 @@ function list(value: unknown): readonly unknown[] {
 }
 
 export function textOf(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString() : String(value ?? "");
+  if (Buffer.isBuffer(value)) return value.toString();
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }
 
 export function numberOf(value: unknown): number {
@@ -46,7 +47,8 @@ export function streamsOf(value: unknown): ReadonlyMap<string, readonly Entry[]>
   const found = new Map<string, readonly Entry[]>();
   const pairs = list(value);
   if (pairs.length > 0 && !Array.isArray(pairs[0])) {
-    for (let index = 0; index + 1 < pairs.length; index += 2) found.set(textOf(pairs[index]), entriesOf(pairs[index + 1]));
+    for (let index = 0; index + 1 < pairs.length; index += 2)
+      found.set(textOf(pairs[index]), entriesOf(pairs[index + 1]));
     return found;
   }
   for (const pair of pairs) {
@@ -79,9 +81,7 @@ type Taken =
   | { readonly lost: true };
 
 /** What the script `take` answers: per stream its entries and position, or what went wrong. */
-export function takenOf(
-  value: unknown,
-): readonly Taken[] {
+export function takenOf(value: unknown): readonly Taken[] {
   return list(value).map((answer) => {
     if (!Array.isArray(answer)) return textOf(answer) === "lost" ? { lost: true } : { error: textOf(answer) };
     const [entries, position] = list(answer);

@@ -1,23 +1,20 @@
-import {
-  DriverError,
-  type Runtime,
-  type Sender,
-  type SendItem,
-  type SendResult,
-} from "@sluice/core/driver";
+import { DriverError, type Runtime, type Sender, type SendItem, type SendResult } from "@sluice/core/driver";
 import type { Link } from "./client.ts";
 import { translate } from "./errors.ts";
+import { Keys } from "./keys.ts";
 import { textOf } from "./replies.ts";
 import { storeAll } from "./scripts/store.ts";
+import type { Together } from "./slots.ts";
 import { nowhere, type Stores, type Write } from "./stores.ts";
 import type { Topics } from "./topics.ts";
-import { settled } from "./waiting.ts";
+import { settled, unlessAborted } from "./waiting.ts";
 
 export interface SenderParts {
   readonly link: Link;
   readonly runtime: Runtime;
   readonly stores: Stores;
   readonly topics: Topics;
+  readonly together: Together;
   /** Makes what somebody deleted again; `false`: it is not ours to make. */
   restore(topic: string): Promise<boolean>;
   delayed(topic: string, ms: number): void;
@@ -26,9 +23,11 @@ export interface SenderParts {
 interface Indexed {
   readonly index: number;
   readonly item: SendItem;
+  readonly write: Write;
+  readonly stream: string;
 }
 
-/** One script call per topic and `send`: stored in order, each write once. */
+/** One script call per `send`, as far as a cluster allows: stored in order, each write once. */
 export class RedisSender implements Sender {
   readonly closed: Promise<DriverError | undefined>;
   readonly #settled = settled<DriverError | undefined>();
@@ -45,13 +44,7 @@ export class RedisSender implements Sender {
   async send(items: readonly SendItem[], signal: AbortSignal): Promise<readonly SendResult[]> {
     const results: SendResult[] = items.map(() => notStored(this.#gone()));
     if (this.#closing || signal.aborted) return results;
-    const topics = new Map<string, Indexed[]>();
-    for (const [index, item] of items.entries()) {
-      const list = topics.get(item.to.topic);
-      if (list) list.push({ index, item });
-      else topics.set(item.to.topic, [{ index, item }]);
-    }
-    const call = Promise.all([...topics].map(([topic, list]) => this.#sendTopic(topic, list, results, signal)));
+    const call = this.#sendAll(items, results, signal);
     this.#calls.add(call);
     await call;
     this.#calls.delete(call);
@@ -64,81 +57,81 @@ export class RedisSender implements Sender {
   }
 
   async #close(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => {
-      signal.addEventListener("abort", () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-      void Promise.allSettled(this.#calls).then(() => resolve());
-    });
+    await unlessAborted(Promise.allSettled(this.#calls), signal);
     this.#settled.resolve(undefined);
   }
 
-  async #sendTopic(topic: string, list: readonly Indexed[], results: SendResult[], signal: AbortSignal): Promise<void> {
+  async #sendAll(items: readonly SendItem[], results: SendResult[], signal: AbortSignal): Promise<void> {
+    const { topics, together, restore } = this.#parts;
+    const names = new Set(items.map(({ to }) => to.topic));
+    const shards = new Map<string, number>();
     try {
-      const shards = this.#parts.topics.shards(topic);
-      // n.b. no turn of the event loop when it is known: later calls must not overtake.
-      const { taken, writes } = this.#writes(list, typeof shards === "number" ? shards : await shards, results);
-      if (taken.length === 0) return;
-      await this.#store(topic, taken, writes, results, signal);
-      const missing = taken.some(({ index }) => codeOf(results[index]) === "NOT_FOUND" || codeOf(results[index]) === "UNROUTABLE");
-      if (!missing || !(await this.#parts.restore(topic))) return;
-      const again = [...taken.keys()].filter((at) => results[taken[at]?.index ?? -1]?.outcome !== "stored");
-      const pick = <T>(all: readonly T[]) => again.flatMap((at) => all[at] ?? []);
-      await this.#store(topic, pick(taken), pick(writes), results, signal);
+      for (const name of names) {
+        const known = topics.shards(name);
+        shards.set(name, typeof known === "number" ? known : await known);
+      }
     } catch (error) {
-      // Before anything of this topic was sent.
-      for (const { index } of list) results[index] = notStored(translate(error, `cannot send to topic "${topic}"`));
+      for (const index of items.keys()) results[index] = notStored(translate(error, "cannot send"));
+      return;
     }
+    const writes = this.#writes(items, shards, results);
+    await Promise.all(together(writes).map((some) => this.#store(some, results, signal)));
+    const lost = writes.filter(({ index }) => isMissing(results[index]));
+    const places = new Set(lost.map(({ write }) => write.topic));
+    const restored = await Promise.all([...places].map(async (topic) => ((await restore(topic)) ? topic : "")));
+    const again = writes.filter(
+      ({ index, write }) => restored.includes(write.topic) && results[index]?.outcome !== "stored",
+    );
+    await Promise.all(together(again).map((some) => this.#store(some, results, signal)));
   }
 
   /** What cannot be written is refused here, and everything later of its key with it. */
-  #writes(list: readonly Indexed[], shards: number, results: SendResult[]): { taken: Indexed[]; writes: Write[] } {
-    const taken: Indexed[] = [];
-    const writes: Write[] = [];
-    const failed = new Set<string>();
-    for (const each of list) {
-      const key = each.item.record.key === null ? "" : `k${Buffer.from(each.item.record.key).toString("base64")}`;
-      if (failed.has(key) && key !== "") {
-        results[each.index] = notStored(earlier());
+  #writes(items: readonly SendItem[], shards: ReadonlyMap<string, number>, results: SendResult[]): Indexed[] {
+    const writes: Indexed[] = [];
+    let failed: Set<string> | undefined;
+    for (const [index, item] of items.entries()) {
+      const { to, record } = item;
+      if (failed?.has(keyOf(item))) {
+        results[index] = notStored(earlier());
         continue;
       }
       try {
-        writes.push(this.#parts.stores.write(each.item, shards));
-        taken.push(each);
+        const write = this.#parts.stores.write(item, shards.get(to.topic) ?? 1);
+        writes.push({ index, item, write, stream: write.stream });
       } catch (error) {
-        failed.add(key);
-        results[each.index] = notStored(translate(error, "cannot send"));
+        if (record.key !== null) (failed ??= new Set()).add(keyOf(item));
+        results[index] = notStored(translate(error, `cannot send to topic "${to.topic}"`));
       }
     }
-    return { taken, writes };
+    return writes;
   }
 
-  async #store(
-    topic: string,
-    taken: readonly Indexed[],
-    writes: readonly Write[],
-    results: SendResult[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #store(writes: readonly Indexed[], results: SendResult[], signal: AbortSignal): Promise<void> {
     const { link, stores } = this.#parts;
-    const { keys, args } = stores.call(topic, writes);
-    const doing = `cannot send to topic "${topic}"`;
+    const keys = new Keys();
+    const args = stores.call(
+      keys,
+      writes.map(({ write }) => write),
+    );
+    const doing = `cannot send to topic "${writes[0]?.write.topic}"`;
     let answers: readonly unknown[] = [];
     try {
-      const answer = await link.run(doing, storeAll, keys, args, { signal });
+      const answer = await link.run(doing, storeAll, keys.list, args, { signal });
       answers = Array.isArray(answer) ? answer : [];
     } catch (error) {
       const failure = translate(error, doing);
       // The server's own word: nothing was stored. No word at all: who knows.
       const refused = failure.cause instanceof Error && failure.cause.name === "ReplyError";
       const outcome = refused ? "not-stored" : "unknown";
-      const code = failure.code === "ABORTED" ? new DriverError("UNAVAILABLE", failure.message, { cause: failure }) : failure;
-      for (const { index } of taken) results[index] = { outcome, error: code };
+      const reason =
+        failure.code === "ABORTED" ? new DriverError("UNAVAILABLE", failure.message, { cause: failure }) : failure;
+      for (const { index } of writes) results[index] = { outcome, error: reason };
       return;
     }
-    for (const [at, { index, item }] of taken.entries()) {
-      const write = writes[at];
-      results[index] = resultOf(textOf(answers[at]), item, doing);
-      if (write && write.delayMs > 0 && results[index].outcome === "stored") this.#parts.delayed(topic, write.delayMs);
+    for (const [at, { index, item, write }] of writes.entries()) {
+      const result = resultOf(textOf(answers[at]), item);
+      results[index] = result;
+      if (write.delayMs > 0 && result.outcome === "stored") this.#parts.delayed(write.topic, write.delayMs);
     }
   }
 
@@ -146,17 +139,20 @@ export class RedisSender implements Sender {
     if (!this.#closing && this.#parts.link.alive) {
       return new DriverError("ABORTED", "redis: the send was aborted; nothing was stored", { retryable: true });
     }
-    return this.#closing ? new DriverError("LOST", "redis: the sender is closed; open another") : this.#parts.link.reason;
+    return this.#closing
+      ? new DriverError("LOST", "redis: the sender is closed; open another")
+      : this.#parts.link.reason;
   }
 }
 
-function resultOf(answer: string, { to }: SendItem, doing: string): SendResult {
+function resultOf(answer: string, { to }: SendItem): SendResult {
   if (answer === "0") {
     const error = nowhere(to);
     return { outcome: error.code === "UNROUTABLE" ? "unroutable" : "not-stored", error };
   }
   if (answer === "-1") return notStored(earlier());
-  if (answer.startsWith("error ")) return notStored(translate(new Error(answer.slice(6)), doing));
+  if (answer.startsWith("error "))
+    return notStored(translate(new Error(answer.slice(6)), `cannot send to topic "${to.topic}"`));
   return { outcome: "stored", native: answer };
 }
 
@@ -164,8 +160,14 @@ function earlier(): DriverError {
   return new DriverError("REFUSED", "redis: an earlier record was refused; send it again first");
 }
 
-function codeOf(result: SendResult | undefined): string | undefined {
-  return result === undefined || result.outcome === "stored" ? undefined : result.error.code;
+/** The same for text and for its bytes: they are one key. */
+function keyOf({ to, record: { key } }: SendItem): string {
+  return `${to.topic} ${key === null ? "" : Buffer.from(key).toString("base64")}`;
+}
+
+function isMissing(result: SendResult | undefined): boolean {
+  if (result === undefined || result.outcome === "stored") return false;
+  return result.error.code === "NOT_FOUND" || result.error.code === "UNROUTABLE";
 }
 
 function notStored(error: DriverError): SendResult {

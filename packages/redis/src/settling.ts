@@ -2,10 +2,13 @@ import type { Delivery, Runtime, SettleResult, Settlement } from "@sluice/core/d
 import type { Argument, Link } from "./client.ts";
 import type { Held, Holdings } from "./holdings.ts";
 import type { Lane } from "./lanes.ts";
+import { Keys } from "./keys.ts";
 import { numbers } from "./replies.ts";
+import type { Script } from "./scripts/script.ts";
 import { accept, giveBack, renew } from "./scripts/settle.ts";
 import { giveUp } from "./scripts/shards.ts";
 import type { Shard, ShardSet } from "./shards.ts";
+import type { Together } from "./slots.ts";
 
 export interface SettlingContext {
   readonly link: Link;
@@ -15,6 +18,7 @@ export interface SettlingContext {
   readonly leaseMs: number;
   readonly holdings: Holdings;
   readonly shardSets: readonly ShardSet[];
+  readonly together: Together;
   /** The server has the settlement, or the message is not ours. */
   done(delivery: Delivery): void;
 }
@@ -23,30 +27,32 @@ interface Item {
   readonly index: number;
   readonly delivery: Delivery;
   readonly held: Held;
-  /** Deliveries that a give-back takes along; `undefined`: accepted. */
-  readonly before: number | undefined;
+  readonly stream: string;
+  /** Deliveries that a give-back takes along. */
+  readonly before: number;
 }
 
-/** Groups by stream and kind: one script call each, all on their way at once. */
+/** Everything that is accepted in one call, as far as a cluster allows; what goes back by stream. All at once. */
 export async function settleAll(
   context: SettlingContext,
   settlements: readonly Settlement[],
 ): Promise<readonly SettleResult[]> {
   const results: SettleResult[] = settlements.map(() => "lost");
-  const groups = new Map<Lane, { readonly accepted: Item[]; readonly returned: Item[] }>();
+  const accepted: Item[] = [];
+  const returned = new Map<Lane, Item[]>();
   for (const [index, settlement] of settlements.entries()) {
     const { delivery } = settlement;
     const held = context.holdings.get(delivery);
     if (!held) continue;
-    let group = groups.get(held.lane);
-    if (!group) groups.set(held.lane, (group = { accepted: [], returned: [] }));
-    if (settlement.accept) group.accepted.push({ index, delivery, held, before: undefined });
-    else group.returned.push({ index, delivery, held, before: handOuts(delivery, settlement.release) });
+    const item = { index, delivery, held, stream: held.lane.stream };
+    if (settlement.accept) accepted.push({ ...item, before: 0 });
+    else {
+      const before = handOuts(delivery, settlement.release);
+      returned.set(held.lane, [...(returned.get(held.lane) ?? []), { ...item, before }]);
+    }
   }
-  const calls = [...groups].flatMap(([lane, { accepted, returned }]) => [
-    one(context, lane, accepted, results),
-    one(context, lane, returned, results),
-  ]);
+  const calls = context.together(accepted).map((items) => acceptItems(context, items, results));
+  for (const [lane, items] of returned) calls.push(returnItems(context, lane, items, results));
   await Promise.all(calls);
   return results;
 }
@@ -56,16 +62,39 @@ function handOuts(delivery: Delivery, release: "returned" | "failed"): number {
   return Math.max(0, (delivery.deliveries ?? 1) - (release === "returned" ? 1 : 0));
 }
 
-async function one(context: SettlingContext, lane: Lane, items: readonly Item[], results: SettleResult[]): Promise<void> {
-  if (items.length === 0) return;
-  const { link, group, consumer } = context;
-  const returned = items[0]?.before !== undefined;
-  const keys = returned ? [lane.stream, lane.ownStream] : lane.shard ? [lane.stream, lane.shard.lease] : [lane.stream];
-  const ids = items.flatMap(({ held, before }): Argument[] => (before === undefined ? [held.id] : [held.id, before]));
-  const args = [group, consumer, lane.own ? "1" : "0", ...ids];
+async function acceptItems(context: SettlingContext, items: readonly Item[], results: SettleResult[]): Promise<void> {
+  const keys = new Keys();
+  const entries = items.flatMap(({ held: { lane, id } }): Argument[] => [
+    keys.index(lane.stream),
+    lane.shard ? keys.index(lane.shard.lease) : 0,
+    id,
+    lane.own ? "1" : "0",
+  ]);
+  await answer(context, items, results, accept, keys.list, [context.group, context.consumer, ...entries]);
+}
+
+async function returnItems(
+  context: SettlingContext,
+  lane: Lane,
+  items: readonly Item[],
+  results: SettleResult[],
+): Promise<void> {
+  const entries = items.flatMap(({ held, before }): Argument[] => [held.id, before]);
+  const args = [context.group, context.consumer, lane.own ? "1" : "0", ...entries];
+  await answer(context, items, results, giveBack, [lane.stream, lane.ownStream], args);
+}
+
+async function answer(
+  context: SettlingContext,
+  items: readonly Item[],
+  results: SettleResult[],
+  how: Script,
+  keys: readonly string[],
+  args: readonly Argument[],
+): Promise<void> {
   let answers: readonly number[] = [];
   try {
-    answers = numbers(await link.run(`cannot settle in "${lane.stream}"`, returned ? giveBack : accept, keys, args));
+    answers = numbers(await context.link.run(`cannot settle for group "${context.group}"`, how, keys, args));
   } catch {
     // Whether it happened is unknown: what did not comes again, so all of it counts as lost.
   }
@@ -137,7 +166,13 @@ export async function giveUpShards(
           entries.push(held.lane.own ? at + 1 : at, held.id, Math.max(0, held.deliveries - 1));
         }
       }
-      await link.run(`cannot give up shards of group "${group}"`, giveUp, keys, [group, consumer, leaving ? "1" : "0", 3, ...entries]);
+      await link.run(`cannot give up shards of group "${group}"`, giveUp, keys, [
+        group,
+        consumer,
+        leaving ? "1" : "0",
+        3,
+        ...entries,
+      ]);
     }),
   );
   for (const delivery of deliveries) context.done(delivery);

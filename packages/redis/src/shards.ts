@@ -54,7 +54,14 @@ export class ShardSet {
   constructor(parts: ShardSetParts) {
     this.#parts = parts;
     this.#renewedMs = parts.runtime.monotonicMs();
-    this.shards = parts.leases.map((lease, index) => ({ index, lease, held: false, fence: 0n, leaving: false, count: 0 }));
+    this.shards = parts.leases.map((lease, index) => ({
+      index,
+      lease,
+      held: false,
+      fence: 0n,
+      leaving: false,
+      count: 0,
+    }));
   }
 
   get members(): string {
@@ -102,11 +109,12 @@ export class ShardSet {
   async #beat(): Promise<void> {
     const { link, runtime, consumer, group, leaseMs, members, meta, leases } = this.#parts;
     const sentMs = runtime.monotonicMs();
-    const answer = await link.run(`cannot hold shards of group "${group}"`, beat, [members, meta, ...leases], [
-      consumer,
-      leaseMs,
-      group,
-    ]);
+    const answer = await link.run(
+      `cannot hold shards of group "${group}"`,
+      beat,
+      [members, meta, ...leases],
+      [consumer, leaseMs, group],
+    );
     if (this.#ended) return;
     const [share = 1, ...fences] = numbers(answer);
     this.#share = share;

@@ -3,6 +3,7 @@ import {
   type ConnectContext,
   type DeadLetterSource,
   DriverError,
+  type DriverEvent,
   type GroupSource,
   type Receiver,
   type ReceiverOptions,
@@ -85,7 +86,11 @@ function isDeadLetters(source: Source): source is DeadLetterSource {
   return "deadLetter" in source && source.deadLetter === true;
 }
 
-async function openDeadLetters(source: DeadLetterSource, options: ReceiverOptions, parts: SourcesParts): Promise<Receiver> {
+async function openDeadLetters(
+  source: DeadLetterSource,
+  options: ReceiverOptions,
+  parts: SourcesParts,
+): Promise<Receiver> {
   const stream = parts.names.deadLetters(source.topic, source.group);
   await mustExist([stream], "", source.topic, parts);
   return DeadLetterReceiver.open({ link: parts.commands, source, stream }, options.window);
@@ -104,7 +109,7 @@ async function openBroadcast(
   }
   const reader = await openReader(streams, parts);
   try {
-    const { report } = context;
+    const report = (event: DriverEvent) => context.report(event);
     const { positions } = memory;
     return await BroadcastReceiver.open({ link: commands, reader, options, streams, together, positions, report });
   } catch (error) {
@@ -113,29 +118,26 @@ async function openBroadcast(
   }
 }
 
-async function openGroup(sources: readonly GroupSource[], options: ReceiverOptions, parts: SourcesParts): Promise<Receiver> {
-  const { commands, memory, names, settings, context, delays } = parts;
+async function openGroup(
+  sources: readonly GroupSource[],
+  options: ReceiverOptions,
+  parts: SourcesParts,
+): Promise<Receiver> {
+  const { commands, memory, settings, context, delays } = parts;
   const group = sources[0]?.group ?? "";
   if (sources.some((source) => source.group !== group)) {
     throw new DriverError("UNSUPPORTED", "redis: one receiver reads one group; open another for the others");
   }
   const consumer = `${context.clientName}-${memory.instance}-${++memory.consumers}`;
   const callbacks: { receiver: GroupReceiver | undefined } = { receiver: undefined };
-  const shardSets: ShardSet[] = [];
-  const lanes: Lane[] = [];
-  for (const source of sources) {
-    const shards = await parts.topics.shards(source.topic);
-    if (options.ordered) {
-      const set = shardSetOf(source, shards, consumer, parts, callbacks);
-      shardSets.push(set);
-      lanes.push(...lanesOf(source, names, set.shards));
-    } else {
-      // A shard's order does not matter here, but all of them are to be read.
-      for (let shard = 0; shard < shards; shard++) lanes.push(...plainLanes(source, names, shard));
-    }
-  }
+  const { lanes, shardSets } = await planLanes(sources, options.ordered, consumer, parts, callbacks);
   for (const part of parts.together(lanes)) {
-    await mustExist(part.map((lane) => lane.stream), group, part[0]?.source.topic ?? "", parts);
+    await mustExist(
+      part.map((lane) => lane.stream),
+      group,
+      part[0]?.source.topic ?? "",
+      parts,
+    );
   }
   const key = [group, ...sources.map((source) => source.topic)].join("\0");
   const orphans = memory.orphans.get(key) ?? new Set();
@@ -172,9 +174,27 @@ async function openGroup(sources: readonly GroupSource[], options: ReceiverOptio
   return receiver;
 }
 
-function plainLanes(source: GroupSource, names: Names, shard: number): readonly Lane[] {
-  const all = lanesOf(source, names, Array.from({ length: shard + 1 }));
-  return all.slice(-2);
+/** What is read: all shards of every topic, or those of which the leases are ours. */
+async function planLanes(
+  sources: readonly GroupSource[],
+  ordered: boolean,
+  consumer: string,
+  parts: SourcesParts,
+  callbacks: { readonly receiver: GroupReceiver | undefined },
+): Promise<{ readonly lanes: readonly Lane[]; readonly shardSets: readonly ShardSet[] }> {
+  const shardSets: ShardSet[] = [];
+  const lanes: Lane[] = [];
+  for (const source of sources) {
+    const shards = await parts.topics.shards(source.topic);
+    if (!ordered) {
+      lanes.push(...lanesOf(source, parts.names, Array.from({ length: shards })));
+      continue;
+    }
+    const set = shardSetOf(source, shards, consumer, parts, callbacks);
+    shardSets.push(set);
+    lanes.push(...lanesOf(source, parts.names, set.shards));
+  }
+  return { lanes, shardSets };
 }
 
 function shardSetOf(
@@ -212,7 +232,12 @@ async function leave(lanes: readonly Lane[], group: string, consumer: string, pa
   );
 }
 
-async function mustExist(streams: readonly string[], group: string, topic: string, { commands }: SourcesParts): Promise<void> {
+async function mustExist(
+  streams: readonly string[],
+  group: string,
+  topic: string,
+  { commands }: SourcesParts,
+): Promise<void> {
   const { signal } = new AbortController();
   if ((await missing(streams, group, { link: commands, signal })) === 0) return;
   const what = group === "" ? "or its dead letters do not exist" : `or its group "${group}" does not exist`;
@@ -247,5 +272,7 @@ async function openReader(
 function nodeOf(cluster: Cluster, slot: number): { readonly host: string; readonly port: number } | undefined {
   const address = cluster.slots[slot]?.[0];
   const at = address?.lastIndexOf(":") ?? -1;
-  return address === undefined || at < 0 ? undefined : { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
+  return address === undefined || at < 0
+    ? undefined
+    : { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
 }

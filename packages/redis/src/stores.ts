@@ -1,11 +1,13 @@
 import { type Destination, DriverError, type Runtime, type SendItem } from "@sluice/core/driver";
 import type { Argument } from "./client.ts";
+import type { Keys } from "./keys.ts";
 import { type Names, shardOf } from "./names.ts";
 import type { Settings } from "./options.ts";
 import { type Fields, toFields } from "./record.ts";
 
 /** One write, as the scripts take it. */
 export interface Write {
+  readonly topic: string;
   readonly stream: string;
   /** '' for the topic itself. */
   readonly group: string;
@@ -38,6 +40,7 @@ export class Stores {
     // n.b. two groups move the same message: the name of a write needs its destination.
     const memory = settings.deduplicationMs > 0 ? `${names.writes(to.topic)}${place}:${record.dedupId}` : "";
     return {
+      topic: to.topic,
       stream: this.streamOf(to, shard),
       group: to.group ?? "",
       // The server's clock decides when it is due; ours only how long that is from now.
@@ -53,20 +56,14 @@ export class Stores {
     return to.deadLetter ? names.deadLetters(to.topic, to.group) : names.own(to.topic, to.group, shard);
   }
 
-  /** Keys and arguments of one call for one topic, as every storing script begins. */
-  call(topic: string, writes: readonly Write[]): { readonly keys: string[]; readonly args: Argument[] } {
-    const keys: string[] = [...this.#parts.names.delayed(topic)];
-    const places = new Map<string, number>();
+  /** Adds the keys of writes, and answers the arguments with which every storing script begins. */
+  call(keys: Keys, writes: readonly Write[]): Argument[] {
     const args: Argument[] = [this.#parts.settings.deduplicationMs, writes.length];
-    for (const { stream, group, delayMs, memory, fields } of writes) {
-      let place = places.get(stream);
-      if (place === undefined) {
-        place = keys.push(stream);
-        places.set(stream, place);
-      }
-      args.push(place, group, delayMs, memory, fields.length, ...fields);
+    for (const { topic, stream, group, delayMs, memory, fields } of writes) {
+      const place = delayMs > 0 ? keys.index(...this.#parts.names.delayed(topic)) : 0;
+      args.push(keys.index(stream), place, group, delayMs, memory, fields.length, ...fields);
     }
-    return { keys, args };
+    return args;
   }
 }
 

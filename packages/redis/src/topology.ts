@@ -2,12 +2,22 @@ import { type Declaration, type DeclaredTopic, DriverError, type Resource } from
 import type { Names } from "./names.ts";
 
 /** Commands per role, in the words of the server's ACL. Scripts are checked for what they call. */
-const provisionActions = ["+exists", "+hsetnx", "+hgetall", "+info", "+evalsha", "+eval", "+xadd", "+xdel", "+xgroup|create"];
-const publishActions = ["+evalsha", "+eval", "+get", "+set", "+xadd", "+exists", "+zadd", "+hset", "+hincrby", "+hget"];
-const consumeActions = [
-  ...["+evalsha", "+eval", "+xread", "+xreadgroup", "+xack", "+xdel", "+xclaim", "+xpending", "+xinfo|groups"],
-  ...["+xinfo|consumers", "+xgroup|delconsumer", "+xtrim", "+xrange", "+client|id", "+client|unblock"],
+const provisionActions = [
+  "+exists",
+  "+hsetnx",
+  "+hgetall",
+  "+info",
+  "+evalsha",
+  "+eval",
+  "+xadd",
+  "+xdel",
+  "+xgroup|create",
 ];
+const publishActions = ["+evalsha", "+eval", "+get", "+set", "+xadd", "+exists", "+zadd", "+hset", "+hincrby", "+hget"];
+const consumeActions =
+  "+evalsha +eval +xread +xreadgroup +xack +xdel +xclaim +xpending +xinfo|groups +xinfo|consumers +xgroup|delconsumer +xtrim +xrange +client|id +client|unblock".split(
+    " ",
+  );
 
 /** Everything that must exist on the server, in an order in which it can be made. Pure. */
 export function topology(declaration: Declaration, names: Names): readonly Resource[] {

@@ -13,7 +13,7 @@ import type { Clients } from "./clients.ts";
 import type { Directory, FoundQueue } from "./directory.ts";
 import type { Names } from "./names.ts";
 import { allowTopic, filterPolicy } from "./policy.ts";
-import { unlessMissing } from "./provision.ts";
+import { unlessMissing } from "./findings.ts";
 import { subscribe } from "./provision-subscription.ts";
 
 export interface BroadcastsParts {
@@ -72,7 +72,7 @@ export class Broadcasts {
   }
 
   async #make(name: string, source: BroadcastSource, topicArn: string, fifo: boolean): Promise<FoundQueue> {
-    const { clients, directory, runtime, visibilitySeconds, report } = this.#parts;
+    const { clients, directory, runtime, visibilitySeconds } = this.#parts;
     const queueArn = await directory.queueArn(name);
     const command = new CreateQueueCommand({
       QueueName: name,
@@ -102,7 +102,7 @@ export class Broadcasts {
     directory.learnReader(topicArn);
     if (this.#known.has(name)) {
       const detail = `sqs-sns: the queue of broadcast "${source.broadcast}" was gone; what was sent meanwhile did not reach it`;
-      report({ kind: "gap", source, detail });
+      this.#parts.report({ kind: "gap", source, detail });
     }
     return { name, url: QueueUrl, fifo };
   }
@@ -144,7 +144,11 @@ export class Broadcasts {
     await unlessMissing(deleting);
   }
 
-  async #subscription(topicArn: string, queueArn: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  async #subscription(
+    topicArn: string,
+    queueArn: string,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
     const { clients, runtime } = this.#parts;
     const doing = `cannot list the subscriptions of "${topicArn}"`;
     let next: string | undefined;
@@ -179,8 +183,9 @@ export class Broadcasts {
     const { clients, runtime } = this.#parts;
     const name = url.slice(url.lastIndexOf("/") + 1);
     try {
-      const { Tags = {} } = await call({ runtime, doing: `cannot read the tags of queue "${name}"`, signal }, (options) =>
-        clients.calls.sqs.send(new ListQueueTagsCommand({ QueueUrl: url }), options),
+      const { Tags = {} } = await call(
+        { runtime, doing: `cannot read the tags of queue "${name}"`, signal },
+        (options) => clients.calls.sqs.send(new ListQueueTagsCommand({ QueueUrl: url }), options),
       );
       const expires = Number(Tags[expiresTag] ?? Number.NaN);
       const topicArn = Tags[topicTag];

@@ -53,6 +53,10 @@ export class SqsSnsConnection implements Connection {
   readonly #settled = settled<DriverError | undefined>();
   readonly #polls: Polls;
   readonly #broadcasts: Broadcasts;
+  /** Of the receivers themselves. */
+  readonly #copies: SqsSnsSender;
+  /** What was there once: when it has to be made again, somebody deleted it. */
+  readonly #made = new Set<string>();
   readonly #children = new Set<Sender | Receiver>();
   #closing: Promise<void> | undefined;
 
@@ -71,6 +75,7 @@ export class SqsSnsConnection implements Connection {
       waitSeconds: settings.waitSeconds,
       visibilitySeconds: settings.visibilitySeconds,
     });
+    this.#copies = this.#newSender();
     this.#broadcasts = new Broadcasts({
       clients,
       directory,
@@ -81,9 +86,22 @@ export class SqsSnsConnection implements Connection {
     });
   }
 
-  provision(resources: readonly Resource[], mode: ProvisionMode, signal: AbortSignal): Promise<readonly Finding[]> {
+  async provision(
+    resources: readonly Resource[],
+    mode: ProvisionMode,
+    signal: AbortSignal,
+  ): Promise<readonly Finding[]> {
     const { clients, directory, names, context } = this.#parts;
-    return provision(resources, { clients, directory, names, runtime: context.runtime, mode, signal });
+    const work = { clients, directory, names, runtime: context.runtime, mode, signal };
+    const findings = await provision(resources, work);
+    const again = findings.filter(({ state, resource }) => state === "created" && this.#made.has(labelOf(resource)));
+    if (again.length > 0) {
+      const list = again.map(({ resource }) => resource.name).join(", ");
+      const detail = `sqs-sns: ${list} had been deleted and was made again; what it held is lost`;
+      context.report({ kind: "recreated", count: again.length, detail });
+    }
+    if (mode === "create") for (const resource of resources) this.#made.add(labelOf(resource));
+    return findings;
   }
 
   sweep(signal: AbortSignal): Promise<number> {
@@ -91,12 +109,14 @@ export class SqsSnsConnection implements Connection {
   }
 
   async sender(): Promise<Sender> {
+    return this.#own(this.#newSender());
+  }
+
+  #newSender(): SqsSnsSender {
     const { clients, directory, names, context, settings } = this.#parts;
     const { maxMessageBytes } = settings;
     const staleUntilMs = (queue: { readonly url: string }) => this.#polls.staleUntilMs(queue);
-    return this.#own(
-      new SqsSnsSender({ clients, directory, names, runtime: context.runtime, maxMessageBytes, staleUntilMs }),
-    );
+    return new SqsSnsSender({ clients, directory, names, runtime: context.runtime, maxMessageBytes, staleUntilMs });
   }
 
   async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
@@ -109,7 +129,16 @@ export class SqsSnsConnection implements Connection {
     }
     const queues = new Map<Source, FoundQueue>();
     await each(sources, width, async (source) => void queues.set(source, await this.#open(source, options.ordered)));
-    const receiver = new SqsReceiver({ clients, runtime, polls: this.#polls, visibilitySeconds, options });
+    const never = new AbortController().signal;
+    const receiver = new SqsReceiver({
+      clients,
+      runtime,
+      polls: this.#polls,
+      visibilitySeconds,
+      options,
+      send: (items) => this.#copies.send(items, never),
+      report: (event) => context.report(event),
+    });
     for (const [source, queue] of queues) receiver.read(queue, source);
     void receiver.closed.then(() => {
       for (const [source, queue] of queues) if ("broadcast" in source) this.#broadcasts.release(queue);
@@ -193,6 +222,7 @@ export class SqsSnsConnection implements Connection {
 
   async #close(signal: AbortSignal): Promise<void> {
     await Promise.all([...this.#children].map((child) => child.close(signal)));
+    await this.#copies.close(signal);
     await this.#broadcasts.close(signal);
     this.#parts.clients.destroy();
     this.#settled.resolve(undefined);
@@ -203,6 +233,10 @@ export class SqsSnsConnection implements Connection {
     void child.closed.then(() => this.#children.delete(child));
     return child;
   }
+}
+
+function labelOf({ kind, name }: Resource): string {
+  return `${kind} ${name}`;
 }
 
 /** A round trip to SQS. Somebody who may not list queues is known there all the same. */

@@ -167,9 +167,8 @@ export class Directory {
     const known = this.#queues.get(name);
     if (known !== undefined) return { name, url: known, fifo };
     return this.#once(`queue ${name}`, async () => {
-      const { QueueUrl } = await call(
-        { runtime: this.#runtime, doing: `cannot find queue "${name}"` },
-        (options) => this.#clients.calls.sqs.send(new GetQueueUrlCommand({ QueueName: name }), options),
+      const { QueueUrl } = await call({ runtime: this.#runtime, doing: `cannot find queue "${name}"` }, (options) =>
+        this.#clients.calls.sqs.send(new GetQueueUrlCommand({ QueueName: name }), options),
       );
       if (QueueUrl === undefined) throw missing(`queue "${name}"`);
       this.#queues.set(name, QueueUrl);

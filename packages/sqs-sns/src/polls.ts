@@ -47,7 +47,19 @@ export interface Line {
 }
 
 export function newLine(queue: FoundQueue, source: Source, host: Host): Line {
-  return { queue, source, host, polling: 0, width: 1, busy: false, idle: 0, failures: 0, queued: false, endsMs: 0, attempt: undefined };
+  return {
+    queue,
+    source,
+    host,
+    polling: 0,
+    width: 1,
+    busy: false,
+    idle: 0,
+    failures: 0,
+    queued: false,
+    endsMs: 0,
+    attempt: undefined,
+  };
 }
 
 /** What one receive can bring. */

@@ -1,7 +1,7 @@
 import { CreateQueueCommand, GetQueueAttributesCommand, type QueueAttributeName } from "@aws-sdk/client-sqs";
 import { DriverError, type Finding, type Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
-import { created, differs, missing, unlessMissing, type Work } from "./provision.ts";
+import { created, differs, missing, unlessMissing, type Work } from "./findings.ts";
 
 /** Settings that say what a queue is. Others may be tuned by hand, as long as nothing is lost by it. */
 const compared: readonly QueueAttributeName[] = ["FifoQueue", "ContentBasedDeduplication"];
@@ -73,8 +73,10 @@ async function create(resource: Resource, { clients, directory, runtime, signal 
     const deadLetterTargetArn = await directory.queueArn(deadLetters);
     given["RedrivePolicy"] = JSON.stringify({ deadLetterTargetArn, maxReceiveCount });
   }
-  const { QueueUrl = "" } = await call({ runtime, doing: `cannot create queue "${resource.name}"`, signal }, (options) =>
-    clients.calls.sqs.send(new CreateQueueCommand({ QueueName: resource.name, Attributes: given }), options),
+  const { QueueUrl = "" } = await call(
+    { runtime, doing: `cannot create queue "${resource.name}"`, signal },
+    (options) =>
+      clients.calls.sqs.send(new CreateQueueCommand({ QueueName: resource.name, Attributes: given }), options),
   );
   return QueueUrl;
 }

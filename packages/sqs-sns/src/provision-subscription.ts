@@ -7,7 +7,7 @@ import { SetQueueAttributesCommand } from "@aws-sdk/client-sqs";
 import type { Finding, Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
 import { allowTopic, sameJson } from "./policy.ts";
-import { created, differs, missing, type Work } from "./provision.ts";
+import { created, differs, missing, type Work } from "./findings.ts";
 import { queueAttributes } from "./provision-queue.ts";
 
 export async function provisionSubscription(resource: Resource, work: Work): Promise<Finding | undefined> {
@@ -79,8 +79,9 @@ async function find(topicArn: string, queueArn: string, work: Work): Promise<str
  */
 async function compare(arn: string, resource: Resource, work: Work): Promise<Finding | undefined> {
   const { clients, runtime, signal } = work;
-  const { Attributes = {} } = await call({ runtime, doing: `cannot look at subscription "${arn}"`, signal }, (options) =>
-    clients.calls.sns.send(new GetSubscriptionAttributesCommand({ SubscriptionArn: arn }), options),
+  const { Attributes = {} } = await call(
+    { runtime, doing: `cannot look at subscription "${arn}"`, signal },
+    (options) => clients.calls.sns.send(new GetSubscriptionAttributesCommand({ SubscriptionArn: arn }), options),
   );
   const raw = Attributes["RawMessageDelivery"] ?? "false";
   if (raw !== "true") return differs(resource, [`RawMessageDelivery is ${raw}, wanted true`]);
@@ -96,7 +97,10 @@ function attributesOf({ settings }: Resource, deadLetterArn: string | undefined)
   const { FilterPolicy, FilterPolicyScope } = settings;
   return {
     RawMessageDelivery: "true",
-    ...(FilterPolicy !== undefined && { FilterPolicy: String(FilterPolicy), FilterPolicyScope: String(FilterPolicyScope) }),
+    ...(FilterPolicy !== undefined && {
+      FilterPolicy: String(FilterPolicy),
+      FilterPolicyScope: String(FilterPolicyScope),
+    }),
     // What SNS cannot deliver (the queue is gone, its policy was changed) it gives up at once, unless it has a place for it.
     ...(deadLetterArn !== undefined && { RedrivePolicy: JSON.stringify({ deadLetterTargetArn: deadLetterArn }) }),
   };

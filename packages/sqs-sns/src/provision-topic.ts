@@ -1,7 +1,7 @@
 import { CreateTopicCommand, GetTopicAttributesCommand } from "@aws-sdk/client-sns";
 import type { Finding, Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
-import { created, differs, missing, unlessMissing, type Work } from "./provision.ts";
+import { created, differs, missing, unlessMissing, type Work } from "./findings.ts";
 
 /** Settings that change nothing of what a reader or a writer sees; emulators do not know all of them. */
 const compared = ["FifoTopic", "ContentBasedDeduplication"];
@@ -27,7 +27,10 @@ export async function provisionTopic(resource: Resource, work: Work): Promise<Fi
   return created(resource);
 }
 
-async function attributes(arn: string, { clients, runtime, signal }: Work): Promise<Record<string, string> | undefined> {
+async function attributes(
+  arn: string,
+  { clients, runtime, signal }: Work,
+): Promise<Record<string, string> | undefined> {
   const doing = `cannot look at topic "${arn}"`;
   const answer = await unlessMissing(
     call({ runtime, doing, signal }, (options) =>
@@ -50,8 +53,9 @@ async function otherwise(resource: Resource, topic: string, work: Work): Promise
 async function create(resource: Resource, { clients, runtime, signal }: Work): Promise<string> {
   const { topic: _, ...settings } = resource.settings;
   const given = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)]));
-  const { TopicArn = "" } = await call({ runtime, doing: `cannot create topic "${resource.name}"`, signal }, (options) =>
-    clients.calls.sns.send(new CreateTopicCommand({ Name: resource.name, Attributes: given }), options),
+  const { TopicArn = "" } = await call(
+    { runtime, doing: `cannot create topic "${resource.name}"`, signal },
+    (options) => clients.calls.sns.send(new CreateTopicCommand({ Name: resource.name, Attributes: given }), options),
   );
   return TopicArn;
 }

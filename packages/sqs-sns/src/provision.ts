@@ -1,20 +1,9 @@
-import { DriverError, type Finding, type ProvisionMode, type Resource, type Runtime } from "@sluice/core/driver";
+import { DriverError, type Finding, type Resource } from "@sluice/core/driver";
 import { each } from "./call.ts";
-import type { Clients } from "./clients.ts";
-import type { Directory } from "./directory.ts";
-import type { Names } from "./names.ts";
+import type { Work } from "./findings.ts";
 import { provisionQueue } from "./provision-queue.ts";
 import { provisionSubscription } from "./provision-subscription.ts";
 import { provisionTopic } from "./provision-topic.ts";
-
-export interface Work {
-  readonly clients: Clients;
-  readonly directory: Directory;
-  readonly names: Names;
-  readonly runtime: Runtime;
-  readonly mode: ProvisionMode;
-  readonly signal: AbortSignal;
-}
 
 type Step = (resource: Resource, work: Work) => Promise<Finding | undefined>;
 
@@ -70,29 +59,5 @@ async function one(resource: Resource, work: Work): Promise<Finding | undefined>
     const verb = work.mode === "create" ? "create or read" : "read";
     const detail = `no right to ${verb} ${resource.kind} "${resource.name}": ${error.message}`;
     return { resource, state: "forbidden", detail };
-  }
-}
-
-export function missing(resource: Resource): Finding {
-  const detail = `${resource.kind} "${resource.name}" does not exist; create it, or connect with provision: 'create'`;
-  return { resource, state: "missing", detail };
-}
-
-export function created(resource: Resource): Finding {
-  return { resource, state: "created", detail: `${resource.kind} "${resource.name}" was created` };
-}
-
-export function differs(resource: Resource, differences: readonly string[]): Finding {
-  const detail = `${resource.kind} "${resource.name}": ${differences.join(", ")}; change it, or use the settings that it has`;
-  return { resource, state: "differs", detail };
-}
-
-/** What was asked for is not there. */
-export async function unlessMissing<T>(ask: Promise<T>): Promise<T | undefined> {
-  try {
-    return await ask;
-  } catch (error) {
-    if (error instanceof DriverError && error.code === "NOT_FOUND") return undefined;
-    throw error;
   }
 }

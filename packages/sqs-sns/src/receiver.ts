@@ -1,29 +1,27 @@
 import type { Message } from "@aws-sdk/client-sqs";
 import {
   type Delivery,
-  DriverError,
+  type DriverError,
+  type DriverEvent,
   type Receiver,
   type ReceiverOptions,
-  type Runtime,
   type Settlement,
   type SettleResult,
   type Source,
 } from "@sluice/core/driver";
 import { settled, untilAborted } from "./call.ts";
-import type { Clients } from "./clients.ts";
 import { holdMs } from "./delays.ts";
 import type { FoundQueue } from "./directory.ts";
 import { type Held, Holdings } from "./holdings.ts";
 import { Incoming } from "./incoming.ts";
-import { type Host, type Line, newLine, type Polls } from "./polls.ts";
-import { type Confirmation, deleteAll, hideAll } from "./settlements.ts";
+import { type Host, type Line, newLine } from "./polls.ts";
+import { Returns, type ReturnsParts } from "./returns.ts";
+import { deleteAll, hideAll } from "./settlements.ts";
 
-export interface ReceiverParts {
-  readonly clients: Clients;
-  readonly runtime: Runtime;
-  readonly polls: Polls;
+export interface ReceiverParts extends ReturnsParts {
   readonly visibilitySeconds: number;
   readonly options: ReceiverOptions;
+  report(event: DriverEvent): void;
 }
 
 interface Call {
@@ -53,7 +51,7 @@ export class SqsReceiver implements Receiver, Host {
   #buffer: Held[] = [];
   readonly #cut = new AbortController();
   readonly #retries = new Set<() => void>();
-  readonly #returning = new Set<Promise<unknown>>();
+  readonly #returns: Returns;
   readonly #letProcessEnd: () => void;
   #call: Call | undefined;
   #asked = 0;
@@ -73,8 +71,9 @@ export class SqsReceiver implements Receiver, Host {
       runtime,
       leaseMs: ms,
       lost: (deliveries, reason) => options.lost(deliveries, reason),
-      giveBack: (held) => this.#giveBack(held),
+      giveBack: (held) => this.#returns.giveBack(held),
     });
+    this.#returns = new Returns(parts);
     this.#incoming = new Incoming(parts.clients, runtime);
     this.#letProcessEnd = runtime.timer(foreverMs, () => {});
   }
@@ -139,7 +138,7 @@ export class SqsReceiver implements Receiver, Host {
     const held = wanted.map(({ delivery, handle }) => this.#holdings.add(line, delivery, handle));
     if (this.#stopping) {
       for (const one of held) this.#holdings.remove(one);
-      this.#giveBack(held);
+      this.#returns.giveBackUnseen(held);
     } else this.#buffer.push(...held);
     this.#pollEnded();
     this.#deliver();
@@ -150,6 +149,8 @@ export class SqsReceiver implements Receiver, Host {
     this.#pollEnded();
     if (this.#stopping) return;
     if (final.has(error.code) || (error.code === "UNAUTHORIZED" && !error.retryable)) return this.#fail(error);
+    // Also when too much is in flight: it stays so until something is settled.
+    if (error.code === "REFUSED") this.#parts.report({ kind: "throttled", source: line.source, detail: error.message });
     const cancel = this.#parts.polls.again(line, () => this.#retries.delete(cancel));
     this.#retries.add(cancel);
   }
@@ -176,7 +177,7 @@ export class SqsReceiver implements Receiver, Host {
       const old = this.#buffer;
       this.#buffer = [];
       for (const held of old) this.#holdings.remove(held);
-      this.#giveBack(old);
+      this.#returns.giveBackUnseen(old);
     }
     const taken = this.#buffer.splice(0, max);
     for (const held of taken) held.seen = true;
@@ -198,7 +199,7 @@ export class SqsReceiver implements Receiver, Host {
     if (seen.length > 0) this.#parts.options.lost(seen, "revoked");
     const [deleted, shown] = await Promise.all([
       deleteAll(this.#parts, accepted),
-      this.#show([...released, ...tails]),
+      this.#returns.show([...released, ...tails]),
     ]);
     for (const held of accepted) {
       // n.b. A standard queue says yes to handles of long ago: that is a promise kept only as far as our lease held.
@@ -223,19 +224,24 @@ export class SqsReceiver implements Receiver, Host {
     for (const delivery of deliveries) {
       const one = this.#holdings.get(delivery);
       if (one && !this.#holdings.tooLong(one, ms)) held.push(one);
-      else lost.push(delivery);
-      if (one && !held.includes(one)) this.#holdings.remove(one);
+      else lost.push(delivery, ...(one ? this.#lose(one) : []));
     }
     const results = await hideAll(this.#parts, held, Math.ceil(ms / 1_000));
     for (const one of held) {
       const result = results.get(one);
       if (result === "done") this.#holdings.renew(one, fromMs, ms);
-      else if (result === "refused") {
-        this.#holdings.remove(one);
-        lost.push(one.delivery);
-      }
+      else if (result === "refused") lost.push(one.delivery, ...this.#lose(one));
     }
     return lost;
+  }
+
+  /** Not ours any more, and in an ordered queue nothing after it. Resolves to those after it that core has. */
+  #lose(held: Held): readonly Delivery[] {
+    this.#holdings.remove(held);
+    if (!held.line.queue.fifo) return [];
+    const tail = this.#holdings.takeTail(held);
+    this.#returns.giveBack(tail);
+    return tail.filter(({ seen }) => seen).map(({ delivery }) => delivery);
   }
 
   stop(signal: AbortSignal): Promise<void> {
@@ -250,8 +256,8 @@ export class SqsReceiver implements Receiver, Host {
     for (const held of buffered) this.#holdings.remove(held);
     for (const cancel of this.#retries) cancel();
     this.#call?.resolve([]);
-    this.#giveBack(buffered);
-    await untilAborted(signal, Promise.all(this.#returning));
+    this.#returns.giveBackUnseen(buffered);
+    await untilAborted(signal, this.#returns.idle());
   }
 
   close(signal: AbortSignal): Promise<void> {
@@ -265,37 +271,13 @@ export class SqsReceiver implements Receiver, Host {
     await untilAborted(signal, this.#untilQuiet(foreverMs));
     this.#cut.abort();
     await this.#untilQuiet(lastWordMs);
-    this.#giveBack(this.#holdings.drain());
+    this.#returns.giveBack(this.#holdings.drain());
     const limit = new AbortController();
     const cancel = this.#parts.runtime.timer(lastWordMs, () => limit.abort());
-    if (signal.aborted) await untilAborted(limit.signal, this.#allReturned());
-    else await Promise.race([this.#allReturned(), untilAborted(signal, new Promise(() => {}))]);
+    const all = Promise.all([this.#returns.idle(), this.#incoming.idle()]);
+    await untilAborted(signal.aborted ? limit.signal : signal, all);
     cancel();
     this.#finish(undefined);
-  }
-
-  async #allReturned(): Promise<void> {
-    await Promise.all([...this.#returning, this.#incoming.idle()]);
-  }
-
-  /** Shows messages to everybody again. Of a FIFO queue the last of a group first: those before it still hide it then. */
-  #giveBack(held: readonly Held[]): void {
-    if (held.length === 0) return;
-    this.#buffer = this.#buffer.filter((one) => !held.includes(one));
-    const returning = this.#show(held);
-    this.#returning.add(returning);
-    void returning.finally(() => this.#returning.delete(returning));
-  }
-
-  /** n.b. An open poll of ours would get at once what is shown now, and raise its count for nothing: it is shown a little later. */
-  async #show(held: readonly Held[]): Promise<ReadonlyMap<Held, Confirmation>> {
-    const nowMs = this.#parts.runtime.monotonicMs();
-    const bySeconds = Map.groupBy(backwards(held), ({ line }) => {
-      const untilMs = this.#stopping && line.polling > 0 ? this.#parts.polls.staleUntilMs(line.queue) : 0;
-      return Math.max(0, Math.ceil((untilMs - nowMs) / 1_000));
-    });
-    const all = [...bySeconds].map(([seconds, some]) => hideAll(this.#parts, some, seconds));
-    return new Map((await Promise.all(all)).flatMap((results) => [...results]));
   }
 
   /** Resolves when no poll of ours is open, or after so long. */
@@ -326,8 +308,4 @@ export class SqsReceiver implements Receiver, Host {
     this.#holdings.end();
     this.#settled.resolve(error);
   }
-}
-
-function backwards(held: readonly Held[]): Held[] {
-  return held.toSorted((one, other) => other.sequence - one.sequence);
 }

@@ -24,7 +24,10 @@ export interface NativeRecord {
 }
 
 /** `waits`: it goes to a waiting place, or waits in a queue for longer than one delay of the queue's. */
-export function toNative({ record, from, notBefore, to }: SendItem, waits: "here" | "elsewhere" | undefined): NativeRecord {
+export function toNative(
+  { record, from, notBefore, to }: SendItem,
+  waits: "here" | "elsewhere" | undefined,
+): NativeRecord {
   const { text, encoding } = encodeBody(record.body);
   const headers = headersOf(record);
   if (waits !== undefined && notBefore !== undefined) headers[wire.notBefore] = String(notBefore);

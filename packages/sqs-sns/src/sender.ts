@@ -33,7 +33,9 @@ const batchItems = 10;
 
 /** What a batch answers: entries by our own id, the index. */
 interface Answer {
-  readonly Successful?: readonly { readonly Id?: string | undefined; readonly MessageId?: string | undefined }[] | undefined;
+  readonly Successful?:
+    | readonly { readonly Id?: string | undefined; readonly MessageId?: string | undefined }[]
+    | undefined;
   readonly Failed?:
     | readonly {
         readonly Id?: string | undefined;
@@ -154,7 +156,10 @@ export class SqsSnsSender implements Sender {
       PublishBatchRequestEntries: entries.map(({ index, item, native }) => ({
         Id: String(index),
         Message: native.body,
-        MessageAttributes: native.attributes as Record<string, (typeof native.attributes)[string] & { DataType: string }>,
+        MessageAttributes: native.attributes as Record<
+          string,
+          (typeof native.attributes)[string] & { DataType: string }
+        >,
         ...fifoOf(route, item),
       })),
     });
@@ -162,15 +167,20 @@ export class SqsSnsSender implements Sender {
   }
 
   #enqueue(route: Route, entries: readonly Entry[], options: { abortSignal: AbortSignal }): Promise<Answer> {
-    const { runtime, staleUntilMs } = this.#parts;
+    const { runtime } = this.#parts;
     const nowMs = runtime.wallMs();
-    const least = route.fifo ? 0 : Math.ceil((staleUntilMs({ url: route.address }) - runtime.monotonicMs()) / 1_000);
+    const least = route.fifo
+      ? 0
+      : Math.ceil((this.#parts.staleUntilMs({ url: route.address }) - runtime.monotonicMs()) / 1_000);
     const command = new SendMessageBatchCommand({
       QueueUrl: route.address,
       Entries: entries.map(({ index, item, native }) => ({
         Id: String(index),
         MessageBody: native.body,
-        MessageAttributes: native.attributes as Record<string, (typeof native.attributes)[string] & { DataType: string }>,
+        MessageAttributes: native.attributes as Record<
+          string,
+          (typeof native.attributes)[string] & { DataType: string }
+        >,
         ...fifoOf(route, item),
         ...delayOf(item, nowMs, least),
       })),

@@ -33,7 +33,9 @@ export function sqsSns(options: SqsSnsOptions = {}): Driver<SqsSnsCapabilities, 
       const clients = openClients(settings, context.clientName);
       try {
         const region = await clients.calls.sqs.config.region();
-        const server = settings.endpoint ? `SQS and SNS at ${new URL(settings.endpoint).host}` : `Amazon SQS and SNS in ${region}`;
+        const server = settings.endpoint
+          ? `SQS and SNS at ${new URL(settings.endpoint).host}`
+          : `Amazon SQS and SNS in ${region}`;
         const directory = new Directory(clients, names, context.runtime);
         if (settings.accountId) directory.learnAccount(`${partition(region)}:sns:${region}:${settings.accountId}:`);
         await reach(settings, directory, clients, context);
@@ -59,7 +61,8 @@ async function reach(
     } catch (error) {
       if (!(error instanceof DriverError) || error.code !== "FORBIDDEN") throw error;
       if (settings.accountId !== undefined) return;
-      const text = "sqs-sns: no right to list topics, and the account is unknown; give accountId, or allow sns:ListTopics";
+      const text =
+        "sqs-sns: no right to list topics, and the account is unknown; give accountId, or allow sns:ListTopics";
       throw new DriverError("FORBIDDEN", text, { cause: error });
     }
   };

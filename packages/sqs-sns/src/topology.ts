@@ -22,7 +22,11 @@ const readFrom = [
 ];
 /** n.b. Every member of a group also sends to its own entry and to its dead letters. */
 const queueActions: Actions = { provision: makeQueue, consume: [...readFrom, "sqs:SendMessage"] };
-const waitingActions: Actions = { provision: makeQueue, publish: [...sendTo, ...readFrom.slice(0, 3)], consume: [...sendTo, ...readFrom.slice(0, 3)] };
+const waitingActions: Actions = {
+  provision: makeQueue,
+  publish: [...sendTo, ...readFrom.slice(0, 3)],
+  consume: [...sendTo, ...readFrom.slice(0, 3)],
+};
 const subscriptionActions: Actions = {
   provision: ["sns:Subscribe", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"],
 };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Case, defineCase } from "../case.ts";
 import type { CaseContext, ItemTopic } from "../context.ts";
 import { within } from "../clock.ts";
-import { conserve, effects, movedRetry, quickRetry, recording, stated } from "../flow.ts";
+import { conserve, effects, marks, movedRetry, quickRetry, recording, stated } from "../flow.ts";
 import { idOf, type Item, makeItems, runHeader } from "../payload.ts";
 import { refuses } from "./needs.ts";
 import { untilDead } from "../dead-letters.ts";
@@ -15,7 +15,7 @@ async function sendBatch(context: CaseContext, bus: Bus, topic: ItemTopic, items
   for (const item of items) context.ledger.write("publish-intent", fields(item));
   const entries = items.map((item) => ({
     payload: item,
-    options: { id: idOf(item), headers: { [runHeader]: context.run } },
+    options: { id: idOf(item), ...marks(bus, topic.name, context.run, undefined) },
   }));
   const results = await bus.producer(topic).sendBatch(entries, stated(bus));
   assert.equal(results.length, items.length, "one result per entry");

@@ -9,6 +9,7 @@ import { interop } from "./interop.ts";
 import { leases } from "./leases.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { limits } from "./limits.ts";
+import { names } from "./names.ts";
 import { negative } from "./negative.ts";
 import { network } from "./network.ts";
 import { ordering } from "./ordering.ts";
@@ -33,6 +34,7 @@ export const catalogue: readonly Case[] = [
   ...limits,
   ...interop,
   ...provisioning,
+  ...names,
   ...retry,
   ...seeking,
   ...transactions,

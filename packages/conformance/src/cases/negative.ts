@@ -4,8 +4,9 @@ import { type Case, defineCase } from "../case.ts";
 import { connect } from "@sluice/core";
 import { monotonicMs, pause, within } from "../clock.ts";
 import type { CaseContext } from "../context.ts";
-import { describe } from "../flow.ts";
+import { conserve, describe, effects, publishAll, readable, stated, subscribe } from "../flow.ts";
 import { type Address, wrongSecret } from "../harness.ts";
+import { makeItems } from "../payload.ts";
 import { nodeRuntime } from "../runtime.ts";
 import { refuses } from "./needs.ts";
 
@@ -75,6 +76,15 @@ export const negative: readonly Case[] = [
     },
   }),
   defineCase({
+    id: "G-27b",
+    title: "No right to make, to write or to read",
+    rule: "What the broker forbids is FORBIDDEN, naming the thing, at once and not retried; nobody else is harmed.",
+    required: false,
+    profile: "standard",
+    uses: ["powerless"],
+    run: (context) => forbid(context),
+  }),
+  defineCase({
     id: "G-30",
     title: "Nothing, or something else, is listening",
     rule: "A closed port, another protocol, silence and a hang-up give a typed error within 12 s; nothing stays behind.",
@@ -115,3 +125,26 @@ export const negative: readonly Case[] = [
     },
   }),
 ];
+
+async function forbid(context: CaseContext): Promise<void> {
+  const maker = await context.connect();
+  const topic = context.topic({ groups: ["g"] });
+  await subscribe(context, maker, topic, { group: "g" });
+  const [first, second] = makeItems(context.run, 2);
+  assert.ok(first && second);
+  for (const provision of ["create", "assume"] as const) {
+    const bus = await context.connect({ provision }, { credentials: "powerless" });
+    const target = provision === "create" ? context.topic({ groups: ["g"] }) : topic;
+    const names = { names: target.name };
+    const publish = () => bus.publish(target, first, { deadline: 8_000, ...stated(bus) });
+    const error = await refuses("FORBIDDEN", `publish with provision '${provision}'`, publish, names);
+    assert.equal(error.outcome, "not-stored");
+    const read = () => bus.subscribe(target, readable(bus, { group: "g" }), () => {});
+    await refuses("FORBIDDEN", `subscribe with provision '${provision}'`, read, names);
+    await within(5_000, "close of the powerless bus", bus.close());
+  }
+  await publishAll(context, maker, topic, [second]);
+  await effects(context, topic, "g", 1);
+  await maker.drain({ deadline: 5_000 });
+  await conserve(context, topic, "g");
+}

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { isSluiceError } from "@sluice/core";
 import { type Case, defineCase } from "../case.ts";
-import { monotonicMs, pause, within } from "../clock.ts";
+import { monotonicMs, pause, poll, within } from "../clock.ts";
 import type { CaseContext } from "../context.ts";
 import { caughtUp, group, heldByOne, openProxy, planFor, reach, recoveryAfter, steadyFlow } from "../fault-tools.ts";
-import { conserve, subscribe } from "../flow.ts";
+import { conserve, describe, publishOne, subscribe } from "../flow.ts";
+import { makeItems } from "../payload.ts";
 
 const deadlineMs = 5_000;
 
@@ -54,7 +56,54 @@ function longestPublishMs(context: CaseContext, topic: string): number {
   return longest;
 }
 
+/** Publishes one after another; of every tenth the answer is swallowed until its deadline. */
+async function publishIntoSilence(context: CaseContext): Promise<void> {
+  const proxy = await openProxy(context);
+  const topic = context.topic({ groups: [group] });
+  const consumer = await context.connect();
+  await subscribe(context, consumer, topic, { group });
+  const waitMs = 1_500;
+  const publisher = await context.connect({ publish: { deadline: waitMs } }, { via: proxy.address });
+  const items = makeItems(context.run, context.size(25, 65), { keys: 5 });
+  let unknown = 0;
+  for (const [index, item] of items.entries()) {
+    const silent = index % 10 === 9;
+    if (silent) proxy.rule({ kind: "blackhole" }, "toClient");
+    const called = monotonicMs();
+    const error = await publishOne(context.ledger, context.run, publisher, topic, item);
+    const took = Math.round(monotonicMs() - called);
+    if (!silent) continue;
+    assert.ok(
+      isSluiceError(error),
+      `a publish without an answer: ${error === undefined ? "confirmed" : describe(error)}`,
+    );
+    assert.equal(error.outcome, "unknown", error.message);
+    assert.ok(took >= waitMs - 50 && took <= waitMs + 1_500, `it settled after ${took} ms, deadline ${waitMs}`);
+    unknown++;
+    proxy.reset(); // What was swallowed is missing in the stream: this connection is dead for good.
+    await proxy.heal();
+    const back = async () => (publisher.health().connection === "open" ? true : undefined);
+    await poll(context.harness.timing.recoveryMs, "the publisher connects again", back);
+  }
+  await publisher.drain({ deadline: 5_000 });
+  await caughtUp(context, topic, [consumer]);
+  await consumer.drain({ deadline: 5_000 });
+  // One that was stored unheard may have been sent once more before its deadline.
+  const result = await conserve(context, topic, group, { duplicates: unknown });
+  assert.ok(result.recovered.length <= unknown, `${result.recovered.length} recovered, ${unknown} were unknown`);
+}
+
 export const network: readonly Case[] = [
+  defineCase({
+    id: "G-11",
+    title: "A publish whose answer never comes",
+    rule: "It rejects at its deadline as unknown, never as refused or confirmed; later ones work, and what was stored is handled.",
+    required: false,
+    profile: "fault",
+    uses: ["proxy"],
+    limitMs: 180_000,
+    run: (context) => publishIntoSilence(context),
+  }),
   defineCase({
     id: "G-04a",
     title: "Connections are cut and refused for a while",

@@ -3,7 +3,7 @@ import { type Case, defineCase } from "../case.ts";
 import { pause, poll, within } from "../clock.ts";
 import type { CaseContext } from "../context.ts";
 import { conserve, effects, publishAll, quickRetry, recordDeadLetters, subscribe } from "../flow.ts";
-import { idOf, makeItems } from "../payload.ts";
+import { idOf, type Item, makeItems } from "../payload.ts";
 import { needs, refuses } from "./needs.ts";
 
 /** Every ordered case has the same refusal: the broker cannot keep the order, and says so at the call. */
@@ -59,9 +59,13 @@ export const ordering: readonly Case[] = [
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic({ ordering: "key" });
-      await subscribe(context, bus, topic, { group: "g" }, () => pause(0));
+      const published = Promise.withResolvers<void>();
+      // The first one is held until the others are there: whoever ignores the key starts them beside it.
+      const handler = (item: Item) => (item.n === 1 ? published.promise : pause(0));
+      await subscribe(context, bus, topic, { group: "g" }, handler);
       const items = makeItems(context.run, context.size(20, 150));
       await publishAll(context, bus, topic, items, { concurrency: 1 });
+      published.resolve();
       await effects(context, topic, "g", items.length);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "g", { ordered: true });

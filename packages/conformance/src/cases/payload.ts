@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { text, topic as declareTopic } from "@sluice/core";
 import { collector, headerCells } from "../bodies.ts";
 import { type Case, defineCase } from "../case.ts";
 import { headerOf, untilDead } from "../dead-letters.ts";
@@ -48,6 +49,7 @@ export const payload: readonly Case[] = [
     required: true,
     profile: "standard",
     groupless: true,
+    needs: needs.headers,
     async run(context) {
       const bus = await context.connect();
       const topic = context.topic();
@@ -138,6 +140,36 @@ export const payload: readonly Case[] = [
       const bodies = dead.map((record) => Buffer.from(record.body ?? []).toString("hex")).sort();
       assert.deepEqual(bodies, poison.map(({ body }) => body.toString("hex")).sort(), "the original bytes are kept");
       assert.equal(context.journal.total("handler-start", topic.name, "g"), 10, "the handler saw a poison message");
+      await bus.drain({ deadline: 5_000 });
+    },
+  }),
+  defineCase({
+    id: "PL-10",
+    title: "Another codec, or a payload that fails its schema",
+    rule: "A message of a content type that the codec does not read is a dead letter that names both; a payload that fails its schema is refused at the call; the next message flows.",
+    required: false,
+    profile: "standard",
+    needs: needs.deadLetter,
+    async run(context) {
+      const bus = await context.connect();
+      const topic = context.topic();
+      await subscribe(context, bus, topic, { group: "g" });
+      const stranger = await context.connect();
+      const asText = declareTopic<string>(topic.name, { codec: text(), ordering: "none", shards: topic.shards });
+      await stranger.publish(asText, "no JSON at all");
+      const [dead] = await untilDead(context, topic.name, "g", 1);
+      assert.equal(headerOf(dead?.headers, "dlq-reason"), "invalid");
+      const why = headerOf(dead?.headers, "dlq-error-message") ?? "";
+      for (const type of ["text/plain", "application/json"]) assert.ok(why.includes(type), `"${why}" names no ${type}`);
+      const schema = {
+        "~standard": { version: 1, vendor: "conformance", validate: () => ({ issues: [{ message: "never" }] }) },
+      } as const;
+      const strict = declareTopic<object, object>(context.name(), { schema, groups: ["g"] });
+      const error = await refuses("INVALID_PAYLOAD", "a payload that fails its schema", () => bus.publish(strict, {}));
+      assert.equal(error.outcome, "not-stored");
+      await publishAll(context, bus, topic, makeItems(context.run, 1));
+      await effects(context, topic, "g", 1);
+      assert.equal(context.journal.total("handler-start", topic.name, "g"), 1, "the handler saw what it cannot read");
       await bus.drain({ deadline: 5_000 });
     },
   }),

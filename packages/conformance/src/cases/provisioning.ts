@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { topic as declareTopic } from "@sluice/core";
 import { type Case, defineCase } from "../case.ts";
 import { conserve, effects, publishAll, subscribe } from "../flow.ts";
-import { type Item, makeItems } from "../payload.ts";
+import { makeItems } from "../payload.ts";
 import { refuses } from "./needs.ts";
 
 export const provisioning: readonly Case[] = [
@@ -94,66 +94,6 @@ export const provisioning: readonly Case[] = [
       await effects(context, topic, "g", 2);
       await bus.drain({ deadline: 5_000 });
       await conserve(context, topic, "g");
-    },
-  }),
-  defineCase({
-    id: "G-17a",
-    title: "Names work as they are, or are refused",
-    rule: "Every name works end to end under exactly that name, or is refused with CONFIG; names never collide.",
-    required: true,
-    profile: "standard",
-    async run(context) {
-      const bus = await context.connect();
-      const base = context.name("n");
-      const refused = [
-        "",
-        " ",
-        "a b",
-        "a/b",
-        "a#",
-        "*",
-        "a%b",
-        "a:b",
-        "..",
-        ".a",
-        "-a",
-        "ü",
-        "🦊",
-        "x".repeat(129),
-        "__proto__",
-      ];
-      for (const name of refused) {
-        assert.throws(() => declareTopic(name), { code: "CONFIG" }, `topic name ${JSON.stringify(name.slice(0, 20))}`);
-        const call = () => bus.subscribe(declareTopic(context.name()), { group: name }, () => {});
-        await refuses("CONFIG", `group name ${JSON.stringify(name.slice(0, 20))}`, call);
-      }
-      const tails = ["a.b", "a-b", "a_b", "A.b", "a.b.retry", "a.b.dlq", "goog", "x.fifo", "constructor"];
-      const names = [
-        ...tails.map((tail) => `${base}.${tail}`),
-        base.padEnd(Math.min(120, context.facts.limits.nameBytes - 10), "y"),
-      ];
-      const topics = names.map((name) =>
-        declareTopic<Item>(name, { shards: 1, key: (item) => item.key, ordering: "none" }),
-      );
-      const opened = await Promise.allSettled(topics.map((topic) => subscribe(context, bus, topic, { group: "g" })));
-      const usable = topics.filter((_, index) => opened[index]?.status === "fulfilled");
-      for (const [index, topic] of topics.entries()) {
-        const result = opened[index];
-        if (result?.status !== "rejected") continue;
-        // A broker for which two names are the same thing refuses the second one.
-        await refuses("CONFIG", `subscribing to ${topic.name}`, () => Promise.reject(result.reason), {
-          names: topic.name,
-        });
-      }
-      assert.ok(usable.length >= topics.length - 2, `only ${usable.length} of ${topics.length} names work`);
-      await Promise.all(
-        usable.map((topic, index) =>
-          publishAll(context, bus, topic, makeItems(context.run, 2, { producer: `p${index}` })),
-        ),
-      );
-      for (const topic of usable) await effects(context, topic, "g", 2);
-      await bus.drain({ deadline: 10_000 });
-      for (const topic of usable) await conserve(context, topic, "g");
     },
   }),
 ];

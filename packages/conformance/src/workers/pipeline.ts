@@ -34,7 +34,7 @@ export async function pipelineWorker(parts: WorkerParts): Promise<void> {
   await bus.subscribe(declare(plan.input, group), options, handler);
   ledger.write("ready");
   await stopped;
-  await bus.drain({ deadline: 5_000 });
+  await bus.drain({ deadline: parts.dead?.aborted ? 0 : 5_000 });
   await bus.close();
   ledger.write("closed");
 }

@@ -24,11 +24,12 @@ export class Quarantine {
   constructor(capabilities: Capabilities, ordered: boolean) {
     this.#counted = capabilities.deliveries !== "absent";
     const { release } = capabilities;
-    // One more where returns count: what the driver had in hand when the receiver closed is raised by one, innocent or not.
+    // More where returns count: what the driver had in hand when the receiver closed is raised by one, innocent or not; and so is
+    // what a request gets that outlives its dead process.
     // An ordered message goes back by closing its channel where a release would lose the order: that counts, and cannot be helped.
     const counts = release !== "absent" && (release.counted || release.order === "lost");
     if (ordered && counts) this.#convictAt = 15;
-    else this.#convictAt = release !== "absent" && release.counted ? 5 : 4;
+    else this.#convictAt = release !== "absent" && release.counted ? 7 : 4;
   }
 
   suspects(deliveries: readonly Delivery[]): boolean {

@@ -10,6 +10,7 @@ import { createConsumer } from "./consumer.ts";
 import { EngineRoom } from "./engine.ts";
 import { openProducer } from "./producer.ts";
 import { serverOf } from "./server.ts";
+import { openTransactions } from "./transactions.ts";
 
 export type KafkaJsClient = Kafka;
 
@@ -38,6 +39,7 @@ export async function openKafkaJs(
       server: await serverOf(cluster),
       admin: client,
       producer: () => openProducer(config, engines, runtime),
+      transactions: (id) => openTransactions(config, engines, runtime, id),
       consumer: (settings, events) => createConsumer(config, engines, runtime, settings, events),
       async close(graceMs) {
         await within(runtime, graceMs, Promise.all([admin.disconnect(), cluster.disconnect()]));

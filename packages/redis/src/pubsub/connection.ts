@@ -50,7 +50,11 @@ export class PubsubConnection implements Connection {
     void parts.link.closed.then((reason) => this.#settled.resolve(this.#closing ? undefined : reason));
   }
 
-  async provision(_: readonly Resource[], _mode: ProvisionMode, _signal: AbortSignal): Promise<readonly Finding[]> {
+  async provision(
+    _resources: readonly Resource[],
+    _mode: ProvisionMode,
+    _signal: AbortSignal,
+  ): Promise<readonly Finding[]> {
     return [];
   }
 
@@ -72,7 +76,15 @@ export class PubsubConnection implements Connection {
       name: `${context.clientName} subscriber`,
       sharded: settings.sharded,
     });
-    const receiver = new PubsubReceiver({ link, publisher: this.#parts.link, settings, context, options, sources: broadcasts, opened });
+    const receiver = new PubsubReceiver({
+      link,
+      publisher: this.#parts.link,
+      settings,
+      context,
+      options,
+      sources: broadcasts,
+      opened,
+    });
     try {
       await receiver.start();
     } catch (error) {

@@ -99,7 +99,8 @@ export class PubsubReceiver implements Receiver {
         this.#held.add(delivery);
         this.#bytes += delivery.body?.byteLength ?? 0;
       }
-      if (taken.length > 0 || signal.aborted || this.#finished || (this.#stopped && this.#inbox.length === 0)) return taken;
+      if (taken.length > 0 || signal.aborted || this.#finished || (this.#stopped && this.#inbox.length === 0))
+        return taken;
       await unlessAborted(new Promise<void>((resolve) => (this.#wake = resolve)), signal);
     }
   }
@@ -162,10 +163,12 @@ export class PubsubReceiver implements Receiver {
       settings.answerMs,
       () => {
         if (!link.alive || this.#stopped) return;
-        link.ask("cannot ping", (client) => client.ping()).then(
-          () => this.#ping(),
-          () => undefined, // `ask` ended the connection.
-        );
+        link
+          .ask("cannot ping", (client) => client.ping())
+          .then(
+            () => this.#ping(),
+            () => undefined, // `ask` ended the connection.
+          );
       },
       { background: true },
     );
@@ -174,7 +177,10 @@ export class PubsubReceiver implements Receiver {
   #movedAway(): void {
     if (this.#stopped) return;
     this.#parts.link.fail(
-      new DriverError("LOST", "redis-pubsub: the server ended a subscription, as when a slot moves; it is opened again"),
+      new DriverError(
+        "LOST",
+        "redis-pubsub: the server ended a subscription, as when a slot moves; it is opened again",
+      ),
     );
   }
 

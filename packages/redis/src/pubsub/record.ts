@@ -13,7 +13,18 @@ import {
 import type { RedisPubsubMessage } from "./options.ts";
 
 /** Attributes of CloudEvents 1.0 that are not headers of ours. */
-const attributes = new Set(["id", "source", "specversion", "type", "time", "datacontenttype", "dataschema", "subject", "data", "data_base64"]);
+const attributes = new Set([
+  "id",
+  "source",
+  "specversion",
+  "type",
+  "time",
+  "datacontenttype",
+  "dataschema",
+  "subject",
+  "data",
+  "data_base64",
+]);
 /** CloudEvents' own extension for the key. */
 const keyExtension = "partitionkey";
 const keyBytesExtension = "sluicekeybase64";
@@ -71,7 +82,10 @@ function fits(name: string, value: string): boolean {
 
 function rawOf({ body }: OutgoingRecord): Buffer {
   if (body === null) {
-    throw new DriverError("INVALID_MESSAGE", "redis-pubsub: a raw message has a body; send bytes, or use format 'cloudevents'");
+    throw new DriverError(
+      "INVALID_MESSAGE",
+      "redis-pubsub: a raw message has a body; send bytes, or use format 'cloudevents'",
+    );
   }
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength);
 }
@@ -117,7 +131,9 @@ function eventOf(message: Buffer): Event | undefined {
   // "{": no parsing of what cannot be one.
   if (message[0] !== 0x7b || !isUtf8(message)) return undefined;
   const event = parse(message.toString());
-  return typeof event === "object" && event !== null && "specversion" in event && "id" in event ? { ...event } : undefined;
+  return typeof event === "object" && event !== null && "specversion" in event && "id" in event
+    ? { ...event }
+    : undefined;
 }
 
 /** A foreign program may have sent anything. */
@@ -151,7 +167,8 @@ function headersOf(event: Event): Headers {
   if (typeof datacontenttype === "string") headers[wire.contentType] = datacontenttype;
   for (const [name, value] of Object.entries(event)) {
     if (attributes.has(name) || name === keyExtension || name.startsWith("sluice")) continue;
-    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") headers[name] = String(value);
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
+      headers[name] = String(value);
   }
   const others = typeof rest === "string" ? parse(rest) : undefined;
   if (typeof others === "object" && others !== null) {

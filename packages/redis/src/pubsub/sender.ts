@@ -75,7 +75,10 @@ export class PubsubSender implements Sender {
 }
 
 function nobody(topic: string): DriverError {
-  return new DriverError("UNROUTABLE", `${who}: nobody listens to topic "${topic}"; subscribe first, or allow it with unrouted: 'allow'`);
+  return new DriverError(
+    "UNROUTABLE",
+    `${who}: nobody listens to topic "${topic}"; subscribe first, or allow it with unrouted: 'allow'`,
+  );
 }
 
 function isReply(cause: unknown): boolean {
@@ -85,4 +88,3 @@ function isReply(cause: unknown): boolean {
 function notStored(error: DriverError): SendResult {
   return { outcome: "not-stored", error };
 }
-

@@ -5,7 +5,10 @@ import type { PubsubSettings } from "./options.ts";
 export function channelOf(prefix: string, topic: string): string {
   const name = `${prefix}${topic}`;
   if (Buffer.byteLength(name) <= 1_024) return name;
-  throw new DriverError("CONFIG", `redis-pubsub: the channel "${name.slice(0, 60)}…" has more than 1024 bytes; shorten topic or prefix`);
+  throw new DriverError(
+    "CONFIG",
+    `redis-pubsub: the channel "${name.slice(0, 60)}…" has more than 1024 bytes; shorten topic or prefix`,
+  );
 }
 
 /** A channel is there as soon as somebody names it: nothing is made, only named for who grants rights. Pure. */

@@ -23,17 +23,19 @@ end
 `;
 
 /**
- * KEYS: stream, lease or ''. ARGV: group, consumer, '1' to delete what is accepted, ids… Answers 1 or 0 (not ours) per id.
+ * Accepts entries of several streams.
+ *
+ * KEYS: streams and leases. ARGV: group, consumer, then per entry: stream and lease (index of KEYS, 0: none), id, '1' to delete it.
+ * Answers 1 or 0 (not ours) per entry.
  */
 export const accept: Script = script(
   mineFunction,
   `
 local answers = {}
-local ours = holds(KEYS[2] or '', ARGV[2])
-for index = 4, #ARGV do
-  local id = ARGV[index]
-  if ours and mine(KEYS[1], ARGV[1], ARGV[2], id) then
-    settled(KEYS[1], ARGV[1], id, ARGV[3] == '1')
+for index = 3, #ARGV, 4 do
+  local stream, lease, id = KEYS[tonumber(ARGV[index])], KEYS[tonumber(ARGV[index + 1])] or '', ARGV[index + 2]
+  if holds(lease, ARGV[2]) and mine(stream, ARGV[1], ARGV[2], id) then
+    settled(stream, ARGV[1], id, ARGV[index + 3] == '1')
     answers[#answers + 1] = 1
   else
     answers[#answers + 1] = 0
@@ -96,8 +98,8 @@ return answers
 /**
  * A move in one step: stores copies and accepts the originals, or does nothing.
  *
- * KEYS: due, records, counts, streams… ARGV: window, number of writes, writes…, group, consumer, number of originals, then per
- * original: stream, lease or '' (index of KEYS or 0), id, '1' to delete. Answers 'done', 'lost', 0 (no such stream) or an error.
+ * KEYS: streams, leases, waiting places. ARGV: window, number of writes, writes…, group, consumer, number of originals, then per
+ * original: stream, lease (index of KEYS, 0: none), id, '1' to delete. Answers 'done', 'lost', 0 (no such stream) or an error.
  */
 export const commit: Script = script(
   mineFunction,
@@ -106,13 +108,13 @@ export const commit: Script = script(
 local writes = {}
 local at = 3
 for index = 1, tonumber(ARGV[2]) do
-  writes[index], at = written(at, KEYS[1], KEYS[2], KEYS[3], ARGV[1])
+  writes[index], at = written(at, ARGV[1])
 end
 local group, consumer, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
 local first = at + 3
 for index = 0, count - 1 do
   local base = first + index * 4
-  local lease = ARGV[base + 1] == '0' and '' or KEYS[tonumber(ARGV[base + 1])]
+  local lease = KEYS[tonumber(ARGV[base + 1])] or ''
   if not holds(lease, consumer) or not mine(KEYS[tonumber(ARGV[base])], group, consumer, ARGV[base + 2]) then
     return 'lost'
   end

@@ -38,24 +38,26 @@ local function store(write)
   return answer
 end
 
--- Reads one write from the arguments: stream, group, delay, name, count of fields and values, fields.
-local function written(at, due, records, counts, window)
-  local count = tonumber(ARGV[at + 4])
+-- Reads one write from the arguments: stream, waiting place (index of KEYS, 0: none), group, delay, name, number of fields and
+-- values, fields.
+local function written(at, window)
+  local count = tonumber(ARGV[at + 5])
   local fields = {}
-  for index = 1, count do fields[index] = ARGV[at + 4 + index] end
+  for index = 1, count do fields[index] = ARGV[at + 5 + index] end
+  local place = tonumber(ARGV[at + 1])
   local write = {
-    stream = KEYS[tonumber(ARGV[at])], group = ARGV[at + 1], delay = tonumber(ARGV[at + 2]),
-    due = due, records = records, counts = counts, window = window, fields = fields,
+    stream = KEYS[tonumber(ARGV[at])], group = ARGV[at + 2], delay = tonumber(ARGV[at + 3]),
+    due = KEYS[place], records = KEYS[place + 1], counts = KEYS[place + 2], window = window, fields = fields,
   }
-  if ARGV[at + 3] ~= '' then write.memory = ARGV[at + 3] end
-  return write, at + 5 + count
+  if ARGV[at + 4] ~= '' then write.memory = ARGV[at + 4] end
+  return write, at + 6 + count
 end
 `;
 
 /**
- * Several writes of one topic, in order. After the first that fails nothing later goes to the same stream: it would overtake.
+ * Several writes, in order. After the first that fails nothing later goes to the same stream: it would overtake.
  *
- * KEYS: due, records, counts, streams… ARGV: window, count, writes… Answers one value per write; -1 = not tried.
+ * KEYS: streams and waiting places. ARGV: window, count, writes… Answers one value per write; -1 = not tried.
  */
 export const storeAll: Script = script(
   storeFunction,
@@ -65,7 +67,7 @@ local answers = {}
 local at = 3
 for index = 1, tonumber(ARGV[2]) do
   local write
-  write, at = written(at, KEYS[1], KEYS[2], KEYS[3], ARGV[1])
+  write, at = written(at, ARGV[1])
   if failed[write.stream] then
     answers[index] = -1
   else

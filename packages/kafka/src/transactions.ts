@@ -1,0 +1,199 @@
+import { type CommitResult, type Delivery, DriverError, type Unit } from "@sluice/core/driver";
+import type { CommitPosition, KafkaClient, TopicPartition, TransactionClient } from "./client.ts";
+import { toDriverError } from "./errors.ts";
+import { type Placed, type Placer, byTopic } from "./placing.ts";
+import type { Shard } from "./shard.ts";
+
+/** Records of one transaction, about: kafkajs groups those of a partition in quadratic time. */
+const recordsPerTransaction = 1_000;
+const closeGraceMs = 1_000;
+
+export interface TransactionsContext {
+  readonly client: KafkaClient;
+  readonly placer: Placer;
+  readonly groupId: string;
+  /** The windows have moved on. */
+  stored(): void;
+  failed(error: DriverError): void;
+}
+
+interface Waiting {
+  readonly unit: Unit;
+  readonly placed: readonly Placed[];
+  readonly answer: (result: CommitResult) => void;
+}
+
+/** What one partition has for its transactions. */
+interface Line {
+  readonly client: TransactionClient;
+  readonly closing: AbortController;
+  /** By the last of its deliveries. */
+  readonly waiting: Map<Delivery, Waiting>;
+  tail: Promise<void>;
+  busy: boolean;
+  /** From this one on nothing is committed any more: core will not finish it. */
+  released: Delivery | undefined;
+}
+
+/**
+ * Consume, process, produce: sends and positions of a partition in one transaction. Each partition has a producer of its own, whose
+ * transactional id is the partition's: the next holder's fences it, and ends what it had begun. n.b. the client's commits in a
+ * transaction carry no generation, so nothing else keeps a member out that does not know yet that it has lost the partition.
+ */
+export class Transactions {
+  readonly #context: TransactionsContext;
+  readonly #lines = new Map<string, Line>();
+  #ended = false;
+
+  constructor(context: TransactionsContext) {
+    this.#context = context;
+  }
+
+  /** Resolves when earlier holders are fenced: their positions are final, and may be read. */
+  async open(places: readonly (TopicPartition & { readonly id: string })[]): Promise<void> {
+    const { client, groupId } = this.#context;
+    await Promise.all(
+      places.map(async ({ id, topic, partition }) => {
+        this.#close(id);
+        const opened = await client.transactions(`${groupId}/${topic}/${partition}`);
+        this.#close(id);
+        if (this.#ended) return opened.dispose();
+        const line: Line = {
+          client: opened,
+          closing: new AbortController(),
+          waiting: new Map(),
+          tail: Promise.resolve(),
+          busy: false,
+          released: undefined,
+        };
+        this.#lines.set(id, line);
+      }),
+    );
+  }
+
+  /** Everything else is not ours any more. */
+  keep(ids: ReadonlySet<string>): void {
+    for (const id of [...this.#lines.keys()]) if (!ids.has(id)) this.#close(id);
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.keep(new Set());
+  }
+
+  /** Whether units of this partition wait, or are under way. */
+  working(id: string): boolean {
+    const line = this.#lines.get(id);
+    return line !== undefined && (line.busy || line.waiting.size > 0);
+  }
+
+  #close(id: string): void {
+    const line = this.#lines.get(id);
+    if (!line) return;
+    this.#lines.delete(id);
+    line.closing.abort();
+    for (const { answer } of line.waiting.values()) answer("lost");
+    line.waiting.clear();
+    // What is under way is given its time: a transaction that is cut off would hold up readers until somebody ends it.
+    void line.tail.then(() => line.client.close(closeGraceMs));
+  }
+
+  /** Waits until everything older of the partition is committed, or in the same transaction. Never rejects. */
+  async commit(shard: Shard, unit: Unit): Promise<CommitResult> {
+    const line = this.#lines.get(shard.id);
+    if (!line) return "lost";
+    const places = await this.#context.placer.place(unit.send, line.closing.signal);
+    const placed: Placed[] = [];
+    for (const place of places) {
+      if (place instanceof DriverError) return place;
+      placed.push(place);
+    }
+    const last = unit.accept.at(-1);
+    const ours = !line.closing.signal.aborted && unit.accept.every((delivery) => shard.out.has(delivery));
+    if (!last || !ours || (line.released && shard.isBehind(last, line.released))) return "lost";
+    const answered = new Promise<CommitResult>((answer) => line.waiting.set(last, { unit, placed, answer }));
+    this.#pump(shard, line);
+    return answered;
+  }
+
+  /** Core will not finish this one: what waits behind it cannot be committed here any more. */
+  release(shard: Shard, delivery: Delivery): void {
+    const line = this.#lines.get(shard.id);
+    if (!line) return;
+    if (!line.released || shard.isBehind(line.released, delivery)) line.released = delivery;
+    for (const [last, { answer }] of line.waiting) {
+      if (!shard.isBehind(last, delivery)) continue;
+      line.waiting.delete(last);
+      answer("lost");
+    }
+  }
+
+  /** Positions without records: start marks, and the last word before leaving. */
+  async offsets(positions: readonly (CommitPosition & { readonly id: string })[]): Promise<void> {
+    await Promise.all(
+      positions.map(({ id, ...position }) => {
+        const line = this.#lines.get(id);
+        if (!line) throw new DriverError("LOST", `kafka: "${position.topic}": the partition is not ours any more`);
+        return this.#inTurn(line, () => line.client.commit([], this.#context.groupId, [position], () => {}));
+      }),
+    );
+  }
+
+  /** One transaction at a time in a partition; the next takes everything that became ready meanwhile. */
+  #pump(shard: Shard, line: Line): void {
+    if (line.busy) return;
+    const batch = readyOf(shard, line);
+    if (batch.length === 0) return;
+    line.busy = true;
+    void this.#run(shard, line, batch).finally(() => {
+      line.busy = false;
+      if (!line.closing.signal.aborted) this.#pump(shard, line);
+    });
+  }
+
+  async #run(shard: Shard, line: Line, batch: readonly Waiting[]): Promise<void> {
+    const { placer, groupId, stored, failed } = this.#context;
+    let ending = false;
+    try {
+      await this.#inTurn(line, async () => {
+        for (const { unit } of batch) for (const delivery of unit.accept) shard.accept(delivery);
+        const position = shard.commitPosition(false);
+        shard.dirty = false;
+        const rounds = placer.rounds(batch.flatMap(({ placed }) => placed)).map(byTopic);
+        const { topic, partition, offset, metadata } = position;
+        await line.client.commit(rounds, groupId, [{ topic, partition, offset, metadata }], () => (ending = true));
+        shard.stored(position);
+      });
+      for (const { answer } of batch) answer("durable");
+      stored();
+    } catch (error) {
+      // Nothing of it happened, unless the request that decides had gone out: then nobody can tell.
+      for (const { answer } of batch) answer(ending ? "unknown" : "lost");
+      line.client.dispose();
+      if (line.closing.signal.aborted) return;
+      failed(toDriverError(error, `the transaction of "${shard.topic}" partition ${shard.partition} failed`));
+    }
+  }
+
+  #inTurn(line: Line, work: () => Promise<void>): Promise<void> {
+    const done = line.tail.then(work);
+    line.tail = done.catch(() => {}); // whoever called has the reason
+    return done;
+  }
+}
+
+/** Units whose records are the oldest unfinished ones of the partition; all records of a unit are among them. */
+function readyOf(shard: Shard, line: Line): readonly Waiting[] {
+  const settled = new Set([...line.waiting.values()].flatMap(({ unit }) => unit.accept));
+  const batch: Waiting[] = [];
+  let records = 0;
+  for (const delivery of shard.prefix((one) => settled.has(one))) {
+    const waiting = line.waiting.get(delivery);
+    if (!waiting) continue;
+    if (batch.length > 0 && records + waiting.placed.length > recordsPerTransaction) break;
+    records += waiting.placed.length;
+    line.waiting.delete(delivery);
+    batch.push(waiting);
+  }
+  return batch;
+}

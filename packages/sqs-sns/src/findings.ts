@@ -1,0 +1,38 @@
+import { DriverError, type Finding, type ProvisionMode, type Resource, type Runtime } from "@sluice/core/driver";
+import type { Clients } from "./clients.ts";
+import type { Directory } from "./directory.ts";
+import type { Names } from "./names.ts";
+
+/** What making and checking needs. */
+export interface Work {
+  readonly clients: Clients;
+  readonly directory: Directory;
+  readonly names: Names;
+  readonly runtime: Runtime;
+  readonly mode: ProvisionMode;
+  readonly signal: AbortSignal;
+}
+
+export function missing(resource: Resource): Finding {
+  const detail = `${resource.kind} "${resource.name}" does not exist; create it, or connect with provision: 'create'`;
+  return { resource, state: "missing", detail };
+}
+
+export function created(resource: Resource): Finding {
+  return { resource, state: "created", detail: `${resource.kind} "${resource.name}" was created` };
+}
+
+export function differs(resource: Resource, differences: readonly string[]): Finding {
+  const detail = `${resource.kind} "${resource.name}": ${differences.join(", ")}; change it, or use the settings that it has`;
+  return { resource, state: "differs", detail };
+}
+
+/** What was asked for is not there. */
+export async function unlessMissing<T>(ask: Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask;
+  } catch (error) {
+    if (error instanceof DriverError && error.code === "NOT_FOUND") return undefined;
+    throw error;
+  }
+}
