@@ -7,8 +7,9 @@ import {
   type CaseResult,
   isGreen,
   type Profile,
-  type Report,
+  resultLine,
   runConformance,
+  summaryLine,
   writeReport,
 } from "@sluice/conformance";
 
@@ -88,24 +89,8 @@ async function prepare(broker: string, provider: string | undefined, version: st
 }
 
 function progress(result: CaseResult, done: number, all: number): void {
-  if (result.skip === "profile") return;
-  const marks = { pass: "ok  ", fail: "FAIL", skip: "skip", invalid: "INV " };
-  const tested = result.tested === "refusal" ? " (refusal)" : "";
-  const { duplicates, budget, lost } = result.metrics;
-  const numbers = duplicates === undefined ? "" : ` lost ${lost} duplicates ${duplicates}/${budget}`;
-  const time = result.status === "skip" ? "" : ` ${(result.durationMs / 1000).toFixed(1)} s`;
-  print(
-    `${String(done).padStart(3)}/${all} ${marks[result.status]} ${result.id.padEnd(6)} ${result.title}${tested}${time}${numbers}`,
-  );
-  if (result.status === "skip") print(`             ${result.skip}: ${result.reason}`);
-  else if (result.reason) print(result.reason.replace(/^/gm, "             "));
-}
-
-function summary(report: Report): string {
-  const { pass, fail, skip, invalid } = report.totals;
-  const where = `${report.broker} ${report.version} (${report.environment}, ${report.provider || "unstated"})`;
-  const seconds = Math.round(report.durationMs / 1000);
-  return `${where}, profile ${report.profile}: ${pass} passed, ${fail} failed, ${skip} skipped, ${invalid} invalid in ${seconds} s; seed ${report.seed}`;
+  const line = resultLine(result, done, all);
+  if (line !== undefined) print(line);
 }
 
 async function main(): Promise<number> {
@@ -134,7 +119,7 @@ async function main(): Promise<number> {
       mkdirSync(dirname(values.json), { recursive: true });
       writeReport(values.json, report);
     }
-    print(summary(report));
+    print(summaryLine(report));
     return isGreen(report) ? 0 : 1;
   } finally {
     await prepared.stop();

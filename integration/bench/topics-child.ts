@@ -17,10 +17,20 @@ export interface TopicsMeasurement extends TopicsTask {
   readonly duplicates: number;
   /** Established TCP connections of the process when everything was handled. */
   readonly sockets: number;
-  /** What the subscription added, before any message. `peakRssMiB`: of the whole process, at the end. */
-  readonly memory: { readonly rssPerTopicKiB: number; readonly heapPerTopicKiB: number; readonly peakRssMiB: number };
+  /** KiB a topic more than without the subscription, garbage collected: before any message, and after all of them. */
+  readonly memory: {
+    readonly subscribed: PerTopic;
+    readonly handled: PerTopic;
+    /** The most that the whole process ever had. */
+    readonly peakRssMiB: number;
+  };
   readonly idle: { readonly seconds: number; readonly coreShare: number };
   readonly seconds: { readonly subscribe: number; readonly traffic: number };
+}
+
+interface PerTopic {
+  readonly rssKiB: number;
+  readonly heapKiB: number;
 }
 
 interface Payload {
@@ -59,15 +69,17 @@ class Tally {
 
   /** Resolves when all are there, or when nothing came for a minute. */
   async settled(): Promise<void> {
-    for (let before = -1; this.lost > 0 && before !== this.received;) {
+    const quiet = Promise.withResolvers<void>();
+    let before = 0;
+    let still = 0;
+    const timer = setInterval(() => {
+      still = this.received === before ? still + 1 : 0;
       before = this.received;
-      const patience = new AbortController();
-      await Promise.race([
-        this.#complete.promise,
-        sleep(60_000, undefined, { signal: patience.signal }).catch(() => {}),
-      ]);
-      patience.abort();
-    }
+      say(`received ${before}`);
+      if (still === 6) quiet.resolve();
+    }, 10_000);
+    if (this.lost > 0) await Promise.race([this.#complete.promise, quiet.promise]);
+    clearInterval(timer);
   }
 }
 
@@ -100,21 +112,21 @@ async function main(task: TopicsTask): Promise<TopicsMeasurement> {
   say(`received ${tally.received}`);
   const sockets = establishedSockets();
   const idle = await watchIdle(task.idleMs);
+  const end = memory();
   const { received, lost, duplicates } = tally;
   const peakRssMiB = round(process.resourceUsage().maxRSS / 1024);
   await bus.close();
-  const perTopic = (bytes: number): number => round(bytes / 1024 / task.topics);
+  const more = (now: ReturnType<typeof memory>): PerTopic => ({
+    rssKiB: round((now.rss - before.rss) / 1024 / task.topics),
+    heapKiB: round((now.heap - before.heap) / 1024 / task.topics),
+  });
   return {
     ...task,
     received,
     lost,
     duplicates,
     sockets,
-    memory: {
-      rssPerTopicKiB: perTopic(after.rss - before.rss),
-      heapPerTopicKiB: perTopic(after.heap - before.heap),
-      peakRssMiB,
-    },
+    memory: { subscribed: more(after), handled: more(end), peakRssMiB },
     idle,
     seconds: { subscribe: round((subscribed - began) / 1000), traffic: round((handled - subscribed) / 1000) },
   };
@@ -158,7 +170,7 @@ async function watchIdle(idleMs: number): Promise<TopicsMeasurement["idle"]> {
 }
 
 function memory(): { readonly rss: number; readonly heap: number } {
-  void globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+  globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
   const { rss, heapUsed, external } = process.memoryUsage();
   return { rss, heap: heapUsed + external };
 }

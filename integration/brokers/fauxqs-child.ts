@@ -1,11 +1,9 @@
-// Runs as a process of its own, started by native-sqs-sns.ts with a port and a folder for the data. Not fauxqs's own command
-// line: that one writes every request to its log.
-import { mkdirSync } from "node:fs";
+// Runs as a process of its own, started by native-sqs-sns.ts with a port. Not fauxqs's own command line: that one writes every
+// request to its log.
 import { startFauxqs } from "fauxqs";
 
-const [port, dataDir = "data"] = process.argv.slice(2);
-mkdirSync(dataDir, { recursive: true });
-const server = await startFauxqs({ port: Number(port), host: "127.0.0.1", dataDir, logger: false });
+// n.b. in memory: with a folder for its data fauxqs 2.4.1 loses every message whose visibility is set to 0.
+const server = await startFauxqs({ port: Number(process.argv[2]), host: "127.0.0.1", logger: false });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => void server.stop().finally(() => process.exit(0)));
 }

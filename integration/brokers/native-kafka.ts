@@ -48,6 +48,7 @@ async function prepare(java: string, jars: string, directory: string, version: s
   );
   const classes = ["-cp", join(jars, "*")];
   // n.b. it may begin with a hyphen: as an argument of its own it would be taken for an option.
+  // n.b. one in 64 begins with "-": as a word of its own it would be taken for an option.
   const clusterId = randomBytes(16).toString("base64url");
   const format = ["kafka.tools.StorageTool", "format", "--standalone", `--cluster-id=${clusterId}`, "-c", file];
   // TieredCompilation level 1 halves the start of such a short-lived program.

@@ -34,10 +34,10 @@ async function prepare(directory: string, version: string): Promise<NativeBroker
   const [port = 0] = await freePorts(1);
   const node = new ManagedProcess({
     command: process.execPath,
-    args: [join(import.meta.dirname, "fauxqs-child.ts"), String(port), join(directory, "data")],
+    args: [join(import.meta.dirname, "fauxqs-child.ts"), String(port)],
     environment: { PATH: process.env["PATH"] },
     directory,
     log: join(directory, "server.log"),
   });
-  return { version, keepsData: true, address: { kind: "url", url: `http://127.0.0.1:${port}` }, node };
+  return { version, keepsData: false, address: { kind: "url", url: `http://127.0.0.1:${port}` }, node };
 }

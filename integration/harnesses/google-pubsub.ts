@@ -17,7 +17,8 @@ const { hostname, port } = new URL(`http://${endpoint}`);
 
 const harness: Harness = defineHarness({
   adapter: "@sluice/google-pubsub",
-  environment: announced("google-pubsub"),
+  // The emulator hands out a dead holder's messages after later ones of their key; the service before them.
+  environment: { ...announced("google-pubsub"), redeliversInOrder: false },
   clients: { "@google-cloud/pubsub": versionOf("@google-cloud/pubsub") },
   driver: (variant = {}) =>
     googlePubsub({

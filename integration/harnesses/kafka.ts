@@ -28,6 +28,7 @@ const harness: Harness = defineHarness({
     "G-04b": advertised,
     "G-04c": advertised,
     "G-04d": advertised,
+    "G-11": advertised,
     "G-27": "the broker's listener is PLAINTEXT: it knows no credentials",
   },
   parallel: 3,

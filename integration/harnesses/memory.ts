@@ -65,6 +65,7 @@ const harness: Harness = defineHarness({
     "G-04b": noAddress,
     "G-04c": noAddress,
     "G-04d": noAddress,
+    "G-11": noAddress,
   },
   parallel: 10,
 });

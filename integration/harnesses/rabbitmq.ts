@@ -12,6 +12,7 @@ function urlFor({ via, credentials }: DriverVariant): string {
     parts.port = String(via.port);
   }
   if (credentials === "wrong") parts.password = wrongSecret;
+  if (credentials === "powerless") parts.username = parts.password = "powerless";
   return parts.href;
 }
 
@@ -31,6 +32,7 @@ const harness: Harness = defineHarness({
     "AK-11": consumerTimeout,
     "AK-12": consumerTimeout,
   },
+  ...(process.env["CONFORMANCE_POWERLESS"] && { powerless: true }),
   parallel: 6,
 });
 

@@ -15,32 +15,8 @@ export async function openRawGooglePubsub(endpoint: string, projectId: string): 
   const subscriber = new v1.SubscriberClient(config);
   const topicPath = (name: string) => `projects/${projectId}/topics/${legal(name)}`;
   const subscriptionPath = (name: string) => `projects/${projectId}/subscriptions/${legal(name)}`;
-
-  const pull = async (subscription: string): Promise<readonly Received[]> => {
-    const [{ receivedMessages }] = await subscriber.pull({ subscription, maxMessages: 1_000, returnImmediately: true });
-    return receivedMessages ?? [];
-  };
-
-  /**
-   * What a subscription has not settled, handed out or not, without taking it: a snapshot of it, and another subscription of the
-   * same topic that is set to that snapshot.
-   */
-  const unsettled = async (name: string): Promise<readonly Received[]> => {
-    const id = `raw-${randomUUID()}`;
-    const snapshot = `projects/${projectId}/snapshots/${id}`;
-    const probe = subscriptionPath(id);
-    const [{ topic = "" }] = await subscriber.getSubscription({ subscription: subscriptionPath(name) });
-    await subscriber.createSnapshot({ name: snapshot, subscription: subscriptionPath(name) });
-    try {
-      await subscriber.createSubscription({ name: probe, topic: String(topic), ackDeadlineSeconds: 60 });
-      await subscriber.seek({ subscription: probe, snapshot });
-      return await all(() => pull(probe));
-    } finally {
-      await subscriber.deleteSubscription({ subscription: probe }).catch(() => undefined);
-      await subscriber.deleteSnapshot({ snapshot });
-    }
-  };
-
+  const pull = pullWith(subscriber);
+  const unsettled = unsettledWith(subscriber, projectId);
   return {
     async produce(topic, records) {
       for (const { key, body, headers = {} } of records) {
@@ -50,7 +26,10 @@ export async function openRawGooglePubsub(endpoint: string, projectId: string): 
         // n.b. a message has a body or an attribute.
         if (!body?.length && Object.keys(attributes).length === 0) attributes["foreign"] = "1";
         const orderingKey = key === undefined || key === null ? "" : Buffer.from(key).toString();
-        await publisher.publish({ topic: topicPath(topic), messages: [{ data: body ?? null, attributes, orderingKey }] });
+        await publisher.publish({
+          topic: topicPath(topic),
+          messages: [{ data: body ?? null, attributes, orderingKey }],
+        });
       }
     },
     async consume(topic) {
@@ -83,6 +62,40 @@ export async function openRawGooglePubsub(endpoint: string, projectId: string): 
   };
 }
 
+function pullWith(subscriber: v1.SubscriberClient): (subscription: string) => Promise<readonly Received[]> {
+  return async (subscription) => {
+    const [{ receivedMessages }] = await subscriber.pull({ subscription, maxMessages: 1_000, returnImmediately: true });
+    return receivedMessages ?? [];
+  };
+}
+
+/**
+ * What a subscription has not settled, handed out or not, without taking it: a snapshot of it, and another subscription of the same
+ * topic that is set to that snapshot.
+ */
+function unsettledWith(
+  subscriber: v1.SubscriberClient,
+  projectId: string,
+): (name: string) => Promise<readonly Received[]> {
+  const pull = pullWith(subscriber);
+  return async (name) => {
+    const id = `raw-${randomUUID()}`;
+    const snapshot = `projects/${projectId}/snapshots/${id}`;
+    const probe = `projects/${projectId}/subscriptions/${id}`;
+    const subscription = `projects/${projectId}/subscriptions/${legal(name)}`;
+    const [{ topic }] = await subscriber.getSubscription({ subscription });
+    await subscriber.createSnapshot({ name: snapshot, subscription });
+    try {
+      await subscriber.createSubscription({ name: probe, topic: topic ?? null, ackDeadlineSeconds: 60 });
+      await subscriber.seek({ subscription: probe, snapshot });
+      return await all(() => pull(probe));
+    } finally {
+      await subscriber.deleteSubscription({ subscription: probe }).catch(() => undefined);
+      await subscriber.deleteSnapshot({ snapshot });
+    }
+  };
+}
+
 /** Names must begin with a letter, and not with "goog". */
 function legal(name: string): string {
   return /^(?!goog)[A-Za-z].{2}/i.test(name) ? name : `sluice~~~${name}`;
@@ -91,7 +104,7 @@ function legal(name: string): string {
 /** Until nothing comes any more: the effect of a seek takes a moment. */
 async function all(pull: () => Promise<readonly Received[]>): Promise<readonly Received[]> {
   const found = new Map<string, Received>();
-  for (let empty = 0; empty < 3; ) {
+  for (let empty = 0; empty < 3;) {
     const received = await pull();
     for (const each of received) found.set(each.message?.messageId ?? "", each);
     empty = received.length === 0 ? empty + 1 : 0;

@@ -66,8 +66,11 @@ export function openRawRabbit(url: string): RawClient {
   };
 }
 
+/** One word, which never looks like the last one of a name (`dlq`, shard bits, …). */
 function word(group: string): string {
-  return group.replaceAll(".", "%2E");
+  const escaped = group.replaceAll("%", "%25").replaceAll(".", "%2E");
+  if (!/^(dlq|all|members|b?\d+)$/.test(escaped)) return escaped;
+  return `%${escaped.charCodeAt(0).toString(16)}${escaped.slice(1)}`;
 }
 
 /** An unordered group has one queue; an ordered one a queue per shard, named by its bits. */

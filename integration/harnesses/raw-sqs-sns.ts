@@ -225,8 +225,9 @@ async function openReader(clients: Clients, topic: string): Promise<RawReader> {
 function toRaw({ Body = "", MessageAttributes = {}, Attributes = {} }: Message): RawRecord {
   const headers: Record<string, string | Uint8Array> = {};
   for (const [name, { StringValue, BinaryValue }] of Object.entries(MessageAttributes)) {
-    if (name === "sluice" || name === "sluice-headers") continue;
-    headers[name] = StringValue ?? BinaryValue ?? "";
+    const value = StringValue ?? BinaryValue;
+    // n.b. One stand-in lists system attributes here, without a value, when there are no others.
+    if (name !== "sluice" && name !== "sluice-headers" && value !== undefined) headers[name] = value;
   }
   for (const name of ["sluice-headers", "sluice"]) Object.assign(headers, JSON.parse(textOf(MessageAttributes[name])));
   const key = headers["sluice-key"] ?? Attributes.MessageGroupId;

@@ -18,19 +18,32 @@ function urlFor({ via, credentials }: DriverVariant): string {
     parts.username = "conformance";
     parts.password = wrongSecret;
   }
+  if (credentials === "powerless") parts.username = parts.password = "powerless";
   return parts.href;
 }
 
-const leaseMs = 2_000;
+/** A user who may connect and do nothing else. Its password is `powerless` too. */
+async function makePowerless(client: Redis): Promise<void> {
+  const rights = ["reset", "on", ">powerless", "-@all", "+hello", "+auth", "+ping", "+client"];
+  await client.call("acl", "SETUSER", "powerless", ...rights);
+  client.disconnect();
+}
+
+const leaseMs = 4_000;
 
 const harness: Harness = defineHarness({
   adapter: "@sluice/redis",
   environment: announced("redis"),
   clients: { ioredis: versionOf("ioredis") },
   driver: (variant = {}) => redis({ url: urlFor(variant), leaseMs, answerMs: 4_000 }),
-  raw: () => openRawRedis(() => new Redis(url, { maxRetriesPerRequest: null })),
+  raw: async () => {
+    const open = () => new Redis(url, { maxRetriesPerRequest: null });
+    await makePowerless(open());
+    return openRawRedis(open);
+  },
+  powerless: true,
   // An idle entry is looked for four times in a lease.
-  timing: { leaseMs: 1.5 * leaseMs, recoveryMs: 6_000, quietMs: 300 },
+  timing: { leaseMs: 1.5 * leaseMs, recoveryMs: 8_000, quietMs: 300 },
   upstream: { host: hostname, port: Number(port) || 6379 },
   parallel: 6,
 });

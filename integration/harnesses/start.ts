@@ -36,7 +36,16 @@ export async function startForConformance(
   const [running] = started.available;
   if (!running) throw new Error(`${broker} cannot be had: ${started.unavailable[0]?.why ?? "no reason was given"}`);
   announce(running);
+  await addPowerless(running);
   return { running, control: controlOf(running), stop: () => started.stopAll() };
+}
+
+/** RabbitMQ: a user who may connect and do nothing else, where we may make one. Its password is `powerless` too. */
+export async function addPowerless({ control }: RunningBroker): Promise<void> {
+  if (!control?.rabbitmqctl) return;
+  await control.rabbitmqctl("add_user", "powerless", "powerless");
+  await control.rabbitmqctl("set_permissions", "-p", "/", "powerless", "^$", "^$", "^$");
+  process.env["CONFORMANCE_POWERLESS"] = "true";
 }
 
 /** Environment variables are the only way to reach a child process that loads the harness by its path. */
@@ -55,14 +64,17 @@ export function announced(name: string): {
   readonly name: string;
   readonly version: string;
   readonly provider: string;
+  readonly keepsData: boolean;
 } {
   const {
     CONFORMANCE_VERSION = "",
     CONFORMANCE_PROVIDER = "external",
     CONFORMANCE_ENVIRONMENT = "broker",
+    CONFORMANCE_KEEPS_DATA = "true",
   } = process.env;
   const kind = CONFORMANCE_ENVIRONMENT as RunningBroker["environment"];
-  return { kind, name, version: CONFORMANCE_VERSION, provider: CONFORMANCE_PROVIDER };
+  const keepsData = CONFORMANCE_KEEPS_DATA === "true";
+  return { kind, name, version: CONFORMANCE_VERSION, provider: CONFORMANCE_PROVIDER, keepsData };
 }
 
 /**

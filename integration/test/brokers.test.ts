@@ -4,9 +4,10 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
+import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fits, imageOf, knownVersions } from "../brokers/images.ts";
-import { brokerNames, brokers, listing, type BrokerRequest, type RunningBroker } from "../brokers/index.ts";
+import { brokerNames, brokers, brokerUrl, listing, type BrokerRequest, type RunningBroker } from "../brokers/index.ts";
 import { asEnvironment } from "../brokers/kafka-settings.ts";
 import { freePorts } from "../brokers/ports.ts";
 import { kinds } from "../brokers/kinds.ts";
@@ -142,6 +143,25 @@ describe.each(native)("native $broker $version", ({ broker, version }) => {
     expect(isAlive(pid)).toBe(false);
   });
 });
+
+test.runIf(native.some(({ broker }) => broker === "redis"))(
+  "native redis keeps what it confirmed before a kill",
+  async () => {
+    const running = await one({ broker: "redis", provider: "native" });
+    expect(running.keepsData).toBe(true);
+    const command = async (name: "set" | "get", ...values: string[]): Promise<unknown> => {
+      const redis = new Redis(brokerUrl(running));
+      try {
+        return await redis.call(name, ...values);
+      } finally {
+        redis.disconnect();
+      }
+    };
+    await command("set", "kept", "yes");
+    await running.control?.restart("kill");
+    expect(await command("get", "kept")).toBe("yes");
+  },
+);
 
 /** Runs the command line in a process of its own; resolves with what it started. */
 async function runApart(

@@ -2,7 +2,7 @@
 import { afterAll } from "vitest";
 import { conformance } from "@sluice/conformance/vitest";
 import { brokers, type RunningBroker } from "../brokers/index.ts";
-import { announce, type HarnessName, harnesses } from "../harnesses/start.ts";
+import { addPowerless, announce, type HarnessName, harnesses } from "../harnesses/start.ts";
 
 /**
  * The harness module reads the broker's address from the environment, and is loaded when the tests run: announcing the broker
@@ -12,7 +12,10 @@ export async function conformanceOf(name: HarnessName, version?: string): Promis
   const started = await brokers([{ broker: harnesses[name], ...(version !== undefined && { version }) }]);
   process.stdout.write(`${started.table()}\n`);
   const [running] = started.available;
-  if (running) announce(running);
+  if (running) {
+    announce(running);
+    await addPowerless(running);
+  }
   afterAll(() => started.stopAll(), 60_000);
   const unavailable = running ? undefined : (started.unavailable[0]?.why ?? "no reason was given");
   conformance(new URL(`../harnesses/${name}.ts`, import.meta.url), {

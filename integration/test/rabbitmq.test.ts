@@ -108,6 +108,21 @@ describe.skipIf(!running)("what is missing", { timeout: 60_000 }, () => {
     }
   });
 
+  test("what another prefix has", async () => {
+    const orders = topic<{ n: number }>(`prefixed.${randomUUID().slice(0, 8)}`, { groups: ["billing"] });
+    const mine = await connect(rabbitmq({ url, prefix: "mine-" }));
+    onTestFinished(() => mine.close());
+    await mine.publish(orders, { n: 1 });
+    const theirs = await connect(rabbitmq({ url, prefix: "theirs-" }), { provision: "assume" });
+    onTestFinished(() => theirs.close());
+    expect((await refusal(() => theirs.publish(orders, { n: 2 }))).code).toBe("NOT_FOUND");
+    const raw = await connectRaw(url);
+    onTestFinished(() => raw.close());
+    const channel = await raw.createChannel();
+    expect(await channel.checkQueue(`mine-${orders.name}.billing`)).toMatchObject({ messageCount: 1 });
+    await channel.checkExchange("mine-sluice.delay.1s");
+  });
+
   test("a virtual host that does not exist", async () => {
     const there = new URL(url);
     there.pathname = "/nowhere";

@@ -191,12 +191,12 @@ export const connecting: readonly Mutant[] = [
               group: String(resource.settings["group"]),
               start: "now",
             } as const;
-            const { ready = 0 } = await connection.backlog(source, signal);
+            const { ready = 0 } = await connection.backlog(source, live());
             if (ready === 0) continue;
             const broom = await connection
               .receiver([source], { ordered: false, window: 1_000, windowBytes: 1e9, lost() {} })
               .catch(() => undefined);
-            const found = (await broom?.receive(1_000, AbortSignal.timeout(2_000))) ?? [];
+            const found = (await broom?.receive(1_000, AbortSignal.timeout(10_000))) ?? [];
             await broom?.settle(found.map((delivery) => ({ delivery, accept: true })));
             await broom?.close(signal);
           }

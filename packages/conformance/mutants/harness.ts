@@ -12,7 +12,7 @@ import { type Base, type Mutant, mutate, replace } from "./mutant.ts";
 import { seekable } from "./seekable.ts";
 import { overWire, upstream } from "./wire.ts";
 
-const leaseMs = 2_500;
+const leaseMs = 4_000;
 
 /** The healthy driver, with the two things that an embedded broker lacks: a password, and an address where it may not be. */
 function guarded(broker: MemoryBroker, { via, credentials }: DriverVariant): Driver {
@@ -122,7 +122,7 @@ export function harnessFor(base: Base, mutant?: Mutant): Harness {
       return mutant ? mutate(driver, mutant.changes) : driver;
     },
     raw: async () => rawOf(broker),
-    timing: { leaseMs, recoveryMs: 2_500, quietMs: 100 },
+    timing: { leaseMs, recoveryMs: 4_000, quietMs: 100 },
     control: { restart: (ms) => outage(broker, ms), kill: (ms) => outage(broker, ms) },
     ...(base === "wire" ? { upstream } : { crash: (clientName) => void broker.disconnect(clientName) }),
     ...(base !== "wire" && { powerless: true }),

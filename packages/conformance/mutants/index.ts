@@ -3,6 +3,7 @@ import { connecting } from "./connecting.ts";
 import { fleeting } from "./fleeting.ts";
 import { foreign } from "./foreign.ts";
 import type { Mutant } from "./mutant.ts";
+import { looking } from "./looking.ts";
 import { moving } from "./moving.ts";
 import { movingGroups } from "./moving-groups.ts";
 import { opening } from "./opening.ts";
@@ -21,5 +22,6 @@ export const mutants: readonly Mutant[] = [
   ...foreign,
   ...fleeting,
   ...breaking,
+  ...looking,
   ...movingGroups,
 ];

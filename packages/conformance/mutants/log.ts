@@ -11,14 +11,17 @@ export const contiguous: Prefix = (handedOut, accepted) => {
   return handedOut.slice(0, end < 0 ? handedOut.length : end);
 };
 
+/** n.b. what the broker holds survives an outage: for the clients it is as good as on a disk. */
+const differences = { release: "absent", commit: "absent", persistent: true } as const;
+
 export function asLog(driver: Driver, committed: Prefix = contiguous): Driver {
   return {
     ...driver,
-    capabilities: { ...driver.capabilities, release: "absent", commit: "absent" },
+    capabilities: { ...driver.capabilities, ...differences },
     async connect(context) {
       const connection = await driver.connect(context);
       return replace(connection, {
-        capabilities: { ...connection.capabilities, release: "absent", commit: "absent" },
+        capabilities: { ...connection.capabilities, ...differences },
         async receiver(sources, options) {
           return logReceiver(await connection.receiver(sources, options), committed);
         },

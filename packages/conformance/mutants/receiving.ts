@@ -140,9 +140,9 @@ export const receiving: readonly Mutant[] = [
         async close(signal) {
           await receiver.close(signal);
           const [source] = sources;
-          if (!source || ((await connection.backlog(source, signal)).ready ?? 0) === 0) return;
+          if (!source || ((await connection.backlog(source, live())).ready ?? 0) === 0) return;
           const broom = await connection.receiver(sources, options).catch(() => undefined);
-          const found = (await broom?.receive(1_000, AbortSignal.timeout(2_000))) ?? [];
+          const found = (await broom?.receive(1_000, AbortSignal.timeout(10_000))) ?? [];
           await broom?.settle(found.map((delivery) => ({ delivery, accept: true })));
           await broom?.close(signal);
         },

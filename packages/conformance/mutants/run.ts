@@ -55,7 +55,7 @@ function lanes(width: number): <T>(run: () => Promise<T>) => Promise<T> {
 }
 
 /** Cases mostly wait; those that start processes do not, and measure how long these take. */
-const inLane = { waiting: lanes(40), processes: lanes(1) };
+const inLane = { waiting: lanes(30), processes: lanes(1) };
 
 /** Runs cases against one driver. Smoke sizes: what a few messages show needs no thousands. */
 async function runCases(make: () => Harness, ids: readonly string[], facts: Facts): Promise<readonly CaseResult[]> {

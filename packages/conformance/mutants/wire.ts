@@ -9,7 +9,7 @@ import type { MemoryBroker } from "@sluice/memory";
 import { replace } from "./mutant.ts";
 
 const heartbeatMs = 300;
-const silenceMs = 1_000;
+const silenceMs = 3_000;
 
 /** What the requests on the wire stand for: the records themselves need not be encoded. */
 const requests = new Map<string, () => Promise<void>>();

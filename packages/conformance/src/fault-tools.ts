@@ -1,6 +1,6 @@
 /** What the fault cases share: plans, load, and what to look for afterwards. */
 import assert from "node:assert/strict";
-import type { Bus } from "@sluice/core";
+import type { Bus, Duration } from "@sluice/core";
 import { InvalidError } from "./case.ts";
 import { monotonicMs, pause, poll } from "./clock.ts";
 import type { CaseContext, ItemTopic } from "./context.ts";
@@ -43,24 +43,24 @@ export async function ready(context: CaseContext, member: Member): Promise<void>
   );
 }
 
-/** Publishes at a steady rate, with the bus's own retry and no other: for two minutes, unless the bus that is given says otherwise. */
+/** Publishes at a steady rate, with the bus's own retry and no other. Each publish has two minutes, unless the case says otherwise. */
 export function steadyFlow(
   context: CaseContext,
   topic: ItemTopic,
   count: number,
   perSecond: number,
-  options: { readonly keys?: number; readonly bus?: Bus } = {},
+  options: { readonly keys?: number; readonly bus?: Bus; readonly deadline?: Duration } = {},
 ): { readonly items: readonly Item[]; readonly done: Promise<void> } {
   const items = makeItems(context.run, count, { keys: options.keys ?? 20, padding: 200 });
   const done = (async () => {
     const bus = options.bus ?? (await context.connect());
-    const deadline = options.bus ? {} : { deadline: "2m" as const };
+    const { deadline = "2m" } = options;
     const started = monotonicMs();
     const publishing: Promise<unknown>[] = [];
     for (const [index, item] of items.entries()) {
       const due = started + (index / perSecond) * 1000;
       if (due > monotonicMs()) await pause(due - monotonicMs());
-      publishing.push(publishOne(context.ledger, context.run, bus, topic, item, deadline));
+      publishing.push(publishOne(context.ledger, context.run, bus, topic, item, { deadline }));
     }
     await Promise.all(publishing);
   })();
@@ -106,11 +106,7 @@ export async function caughtUp(context: CaseContext, topic: ItemTopic, buses: re
  */
 async function still(context: CaseContext, topic: ItemTopic, buses: readonly Bus[]): Promise<void> {
   const { quietMs, recoveryMs } = context.harness.timing;
-  const starts = () => {
-    context.journal.catchUp();
-    return context.journal.events.filter((event) => event.event === "handler-start" && event.topic === topic.name)
-      .length;
-  };
+  const starts = () => startsSoFar(context, topic);
   let last = { since: monotonicMs(), starts: starts() };
   let waiting = -1;
   let held = -1;
@@ -122,6 +118,22 @@ async function still(context: CaseContext, topic: ItemTopic, buses: readonly Bus
     if (waiting > 0 || held > 0 || now !== last.starts) last = { since: monotonicMs(), starts: now };
     return monotonicMs() - last.since >= quietMs ? true : undefined;
   });
+}
+
+/** No handler starts for a while: repeats that came last have been handled too, and a consumer that stops now has nothing to give back. */
+export async function untilIdle(context: CaseContext, topic: ItemTopic): Promise<void> {
+  const { quietMs, recoveryMs } = context.harness.timing;
+  let last = { since: monotonicMs(), starts: startsSoFar(context, topic) };
+  await poll(6 * recoveryMs, "no handler starts any more", async () => {
+    const starts = startsSoFar(context, topic);
+    if (starts !== last.starts) last = { since: monotonicMs(), starts };
+    return monotonicMs() - last.since >= 2 * quietMs ? true : undefined;
+  });
+}
+
+function startsSoFar(context: CaseContext, topic: ItemTopic): number {
+  context.journal.catchUp();
+  return context.journal.events.filter((event) => event.event === "handler-start" && event.topic === topic.name).length;
 }
 
 /** Milliseconds from `at` to the first effect after it. */
@@ -176,6 +188,15 @@ export function assertHeldCameAgain(
       assert.ok(took <= leaseMs + recoveryMs, `${id} came again after ${took} ms, bound ${leaseMs + recoveryMs}`);
     }
   }
+}
+
+/** Whether the message that the oracle complains about (`ID after N`) was in other hands before. */
+export function handedOutAgain(context: CaseContext, topic: ItemTopic, complaint: string): boolean {
+  const id = complaint.split(" ", 1)[0];
+  return context.journal.events.some(
+    (event) =>
+      event.event === "handler-start" && event.topic === topic.name && event.id === id && (event.deliveries ?? 1) > 1,
+  );
 }
 
 /** Two handlers of one message at the same time, beyond what dead and frozen holders explain. */

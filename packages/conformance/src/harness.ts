@@ -101,6 +101,8 @@ export interface Harness {
     readonly provider?: string;
     /** `false`: a restart empties it, so that cases which restart it are skipped for the environment. @default true */
     readonly keepsData?: boolean;
+    /** `false`: what a dead holder had comes again after later messages of its key, unlike with the service. @default true */
+    readonly redeliversInOrder?: boolean;
   };
   /** Versions of the client libraries under the adapter. */
   readonly clients: Readonly<Record<string, string>>;

@@ -18,6 +18,7 @@ export { runConformance } from "./runner.ts";
 export type { RunOptions } from "./runner.ts";
 export { openSession } from "./session.ts";
 export type { Session, SessionOptions } from "./session.ts";
+export { resultLine, summaryLine } from "./progress.ts";
 export { isGreen, readReport, writeReport } from "./report.ts";
 export type { Report } from "./report.ts";
 export { capabilityTable, guaranteeTable, readReports } from "./tables.ts";

@@ -126,7 +126,7 @@ export class BusCore {
         });
       },
       publish: (topic, payload, options, cause, join) =>
-        this.producer(topic).publish(payload, withCause(options, cause) ?? {}, cause, join),
+        this.producer(topic).publish(payload, withCause(options, cause) ?? {}, { cause }, join),
       settled: (work, group, fate, reason) => {
         if (!this.spies.active) return;
         this.spies.notify({ topic: work.topic.name, group, id: work.id, fate, reason });

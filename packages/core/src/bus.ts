@@ -1,7 +1,7 @@
 import { BusCore } from "./bus-core.ts";
 import { type BatchHandler, Batcher } from "./consume/batch.ts";
 import { Consumer } from "./consume/consumer.ts";
-import { openSubscription } from "./consume/open.ts";
+import { type BatchRun, openSubscription } from "./consume/open.ts";
 import type { BatchOptions, ConsumerOptions, SubscribeOptions } from "./consume/options.ts";
 import type { Run } from "./consume/runner.ts";
 import type { DrainOptions, Event, Subscription } from "./consume/subscription.ts";
@@ -10,6 +10,7 @@ import { DeadLetters } from "./dead-letters.ts";
 import { fromDriver } from "./driver-failure.ts";
 import type { Capabilities, Driver, Finding, Limits } from "./driver/index.ts";
 import { milliseconds } from "./duration.ts";
+import { compose } from "./middleware.ts";
 import { SluiceError } from "./errors.ts";
 import { type Health, livezResponse, readyzResponse } from "./health.ts";
 import type { ConnectOptions, RunOptions } from "./options.ts";
@@ -121,12 +122,15 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
     handler: BatchHandler<Output>,
   ): Promise<Subscription> {
     const { size = 100, wait = "50ms" } = options.batch ?? {};
-    const batcher = new Batcher<Output>(
+    const middleware = [...(this.#core.parts.middleware.batch ?? []), ...(options.middleware?.batch ?? [])];
+    // Middleware takes the items of any topic.
+    const call = handler as BatchHandler<unknown>;
+    const batcher = new Batcher<unknown>(
       { runtime: this.#core.runtime, size, waitMs: milliseconds(wait, "batch.wait") },
-      handler,
+      middleware.length > 0 ? compose(middleware, call) : call,
     );
     const concurrency = options.concurrency ?? 2 * size;
-    const subscription = await this.#open([topic], { ...options, concurrency }, batcher.handle as Run);
+    const subscription = await this.#open([topic], { ...options, concurrency }, batcher.handle as Run, { middleware });
     void subscription.closed.then(() => batcher.close());
     return subscription;
   }
@@ -142,9 +146,14 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
     return consumer;
   }
 
-  async #open(topics: readonly AnyTopic[], options: SubscribeOptions, run: Run): Promise<Subscription> {
+  async #open(
+    topics: readonly AnyTopic[],
+    options: SubscribeOptions,
+    run: Run,
+    batch?: BatchRun,
+  ): Promise<Subscription> {
     this.#checkOpen();
-    const subscription = await openSubscription(this.#core.parts, topics, options, run);
+    const subscription = await openSubscription(this.#core.parts, topics, options, run, batch);
     this.#core.ensureForwarder("soon");
     return subscription;
   }

@@ -9,6 +9,12 @@ import type { Topic } from "./topic.ts";
 /** What a handler gets beside the payload. One per attempt; nothing in it may be used after the handler ended. */
 export interface Context<C extends Capabilities = Capabilities, NativeMessage = unknown> {
   readonly message: Message;
+  /** For whom the message is handled: the group, or the broadcast's name. */
+  readonly group: string;
+  /** The broker's scope of order that it came from: partition, queue, stream; `''` where there is none. */
+  readonly shard: string;
+  /** Whether a batch handler gets it, together with others. */
+  readonly batch: boolean;
   /** Aborts with a SluiceError: `HANDLER_TIMEOUT`, `LEASE_LOST`, or `CLOSED` at the drain's deadline. Made when first read. */
   readonly signal: AbortSignal;
   /** When the handler's time limit ends; `undefined` without a limit. */

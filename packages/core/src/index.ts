@@ -2,7 +2,7 @@ export { Bus, connect } from "./bus.ts";
 export type { EventOf } from "./bus.ts";
 export { bytes, json, text } from "./codec.ts";
 export type { Codec } from "./codec.ts";
-export type { BatchHandler, BatchItem } from "./consume/batch.ts";
+export type { BatchAnswer, BatchHandler, BatchItem } from "./consume/batch.ts";
 export { Consumer, Delivered } from "./consume/consumer.ts";
 export type { Counters } from "./consume/counters.ts";
 export type {
@@ -55,7 +55,15 @@ export type {
 export type { Health } from "./health.ts";
 export type { Logger } from "./logger.ts";
 export type { Message } from "./message.ts";
-export type { AttemptMiddleware, DeliveryMiddleware, Draft, Middleware, PublishMiddleware } from "./middleware.ts";
+export type {
+  AttemptMiddleware,
+  BatchMiddleware,
+  DeliveryMiddleware,
+  Draft,
+  DraftBatch,
+  Middleware,
+  PublishMiddleware,
+} from "./middleware.ts";
 export { nodeRuntime } from "./node-runtime.ts";
 export type { ConnectOptions, RunOptions } from "./options.ts";
 export { outcome } from "./outcome.ts";

@@ -1,3 +1,4 @@
+import type { BatchAnswer, BatchItem } from "./consume/batch.ts";
 import type { Context } from "./context.ts";
 import type { Headers, Key } from "./driver/index.ts";
 import type { Outcome } from "./outcome.ts";
@@ -12,6 +13,16 @@ export interface Draft {
   readonly payload: unknown;
   /** The delivery whose handler publishes through `context.publish`. */
   readonly cause: Context | undefined;
+  /** The `sendBatch` that it is part of; the same object for all of its messages. */
+  readonly batch: DraftBatch | undefined;
+}
+
+/** One call of `sendBatch`. */
+export interface DraftBatch {
+  /** Messages of the call, those included that fail before any middleware sees them. */
+  readonly size: number;
+  /** Resolves when each of them has its result. */
+  readonly settled: Promise<unknown>;
 }
 
 /** Around one publish: resolves when the broker confirmed, rejects with the publish's error. */
@@ -23,11 +34,18 @@ export type DeliveryMiddleware = (context: Context, next: () => Promise<void | O
 /** Around one run of the handler: time-out, transaction. */
 export type AttemptMiddleware = (context: Context, next: () => Promise<void | Outcome>) => Promise<void | Outcome>;
 
-/** The three scopes, outermost first. */
+/** Around one call of a batch handler; each of its messages has its attempt middleware around it, too, and waits there. */
+export type BatchMiddleware = (
+  items: readonly BatchItem<unknown>[],
+  next: () => Promise<BatchAnswer>,
+) => Promise<BatchAnswer>;
+
+/** The four scopes, outermost first. */
 export interface Middleware {
   readonly publish?: readonly PublishMiddleware[];
   readonly delivery?: readonly DeliveryMiddleware[];
   readonly attempt?: readonly AttemptMiddleware[];
+  readonly batch?: readonly BatchMiddleware[];
 }
 
 /**

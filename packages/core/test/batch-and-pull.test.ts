@@ -1,4 +1,4 @@
-import { PermanentError, topic, UnavailableError } from "@sluice/core";
+import { type AttemptMiddleware, type BatchMiddleware, PermanentError, topic, UnavailableError } from "@sluice/core";
 import { expect, test } from "vitest";
 import { gate } from "./support/bench.ts";
 import { faultyBench } from "./support/faulty-bench.ts";
@@ -43,6 +43,33 @@ test("each message of a batch has its own fate; a wrong number of fates fails al
   expect(broker.deadLetters("plain", "work").at(-1)?.headers["dlq-error-message"]).toBe(
     "sluice: the batch handler returned 1 outcomes for 2 messages; return one per message, or nothing",
   );
+  await clock.run(bus.close());
+});
+
+test("batch middleware is around one call of the handler, the bus's own outside; messages know that they are in a batch", async () => {
+  const seen: string[] = [];
+  const around =
+    (name: string): BatchMiddleware =>
+    async (items, next) => {
+      seen.push(`${name} ${items.map(({ context }) => `${context.group} ${context.batch}`).join(", ")}`);
+      const answer = await next();
+      return name === "own" ? items.map(({ context }) => context.drop("the middleware decides")) : answer;
+    };
+  const attempt: AttemptMiddleware = (context, next) => {
+    seen.push(`attempt ${context.batch} ${context.shard.length > 0}`);
+    return next();
+  };
+  const { bus, clock, fates } = await faultyBench({ middleware: { attempt: [attempt], batch: [around("bus")] } });
+  const own = { ...options, middleware: { batch: [around("own")] } };
+  const subscription = await clock.run(
+    bus.subscribeBatch(plain, own, (items) => void seen.push(`call ${items.length}`)),
+  );
+  await Promise.all([1, 2].map((n) => clock.run(bus.publish(plain, n))));
+  await clock.advance(1000);
+  const both = "work true, work true";
+  expect(seen).toEqual(["attempt true true", "attempt true true", `bus ${both}`, `own ${both}`, "call 2"]);
+  expect(fates.map(({ fate }) => fate)).toEqual(["drop", "drop"]);
+  expect(subscription.explain()).toContain("attempt > (anonymous) > (anonymous) > handler");
   await clock.run(bus.close());
 });
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { SluiceError } from "../src/errors.ts";
 import { events } from "../src/events.ts";
-import type { PublishMiddleware } from "../src/middleware.ts";
+import type { Draft, PublishMiddleware } from "../src/middleware.ts";
 import { Producer, type ProducerPort } from "../src/publish/producer.ts";
 import { topic } from "../src/topic.ts";
 import { bench, type Bench, type BenchOptions, capabilities, limits, refusal, stored } from "./publish-support.ts";
@@ -240,6 +240,25 @@ describe("middleware and events", () => {
     expect(receipt.id).toBe("a");
     expect(log).toEqual(["outer a", "inner", "outer done"]);
     expect(sender.calls[0]?.items[0]?.record).toMatchObject({ key: "other", headers: { "x-trace": "1" } });
+  });
+
+  test("the messages of a batch know each other, and when all have their results", async () => {
+    const batches: Draft["batch"][] = [];
+    const see: PublishMiddleware = (message, next) => {
+      batches.push(message.batch);
+      return next();
+    };
+    const { port } = setup({ middleware: [see] });
+    const producer = new Producer(orders, port);
+    await producer.send(1);
+    expect(batches).toEqual([undefined]);
+    // The last one fails before any middleware sees it.
+    await producer.sendBatch([{ payload: 2 }, { payload: 3 }, { payload: 4, options: { id: "" } }]);
+    const [, first, second, ...rest] = batches;
+    expect(rest).toEqual([]);
+    expect(first?.size).toBe(3);
+    expect(second).toBe(first);
+    await first?.settled;
   });
 
   test("what middleware writes is checked; one that does not call next sends nothing", async () => {

@@ -1,6 +1,6 @@
 import { GoogleError } from "google-gax";
 import { DriverError, type Runtime, sleep } from "@sluice/core/driver";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 import { isPassing, status, statusOf } from "./errors.ts";
 import { methods } from "./methods.ts";
 import { shortName } from "./names.ts";
@@ -12,7 +12,7 @@ const tries = 4;
 const firstPauseMs = 100;
 
 export interface AckParts {
-  readonly channels: Channels;
+  readonly channels: Calls;
   readonly runtime: Runtime;
 }
 
@@ -70,10 +70,7 @@ async function halves(parts: AckParts, chunk: Chunk): Promise<void> {
   await settleChunk(parts, { ...chunk, ids: chunk.ids.slice(middle) });
 }
 
-async function send(
-  channels: Channels,
-  { subscription, ids, seconds, signal }: Chunk,
-): Promise<DriverError | undefined> {
+async function send(channels: Calls, { subscription, ids, seconds, signal }: Chunk): Promise<DriverError | undefined> {
   const ackIds = [...ids];
   const doing = `cannot settle messages of "${shortName(subscription)}"`;
   try {

@@ -1,6 +1,6 @@
 import type { protos } from "@google-cloud/pubsub";
 import { type BroadcastSource, DriverError, type DriverEvent, type Runtime } from "@sluice/core/driver";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 import { status, statusOf } from "./errors.ts";
 import { toExpression } from "./filter.ts";
 import { methods } from "./methods.ts";
@@ -18,7 +18,7 @@ const renewMs = 3_600_000;
 const retentionSeconds = 3_600;
 
 export interface BroadcastParts {
-  readonly channels: Channels;
+  readonly channels: Calls;
   readonly runtime: Runtime;
   readonly names: Names;
   readonly project: string;
@@ -46,10 +46,7 @@ export class Broadcasts {
   /** @throws DriverError NOT_FOUND when there is no such topic */
   async open(source: BroadcastSource): Promise<OpenBroadcast> {
     const { channels, names, project, settings } = this.#parts;
-    const subscription = subscriptionPath(
-      project,
-      names.broadcast(source.topic, source.broadcast, source.instance),
-    );
+    const subscription = subscriptionPath(project, names.broadcast(source.topic, source.broadcast, source.instance));
     const filter = toExpression(source.filter);
     const doing = `cannot open broadcast "${source.broadcast}" of topic "${source.topic}"`;
     try {
@@ -89,7 +86,7 @@ export class Broadcasts {
     const { channels, runtime, project, settings } = this.#parts;
     const doing = "cannot list subscriptions";
     let swept = 0;
-    for (let pageToken = ""; ; ) {
+    for (let pageToken = ""; ;) {
       const request = { project: `projects/${project}`, pageSize: 1_000, pageToken };
       const page = await channels.call(methods.listSubscriptions, request, { doing, signal });
       for (const { name, labels } of page.subscriptions) {
@@ -115,7 +112,10 @@ export class Broadcasts {
     let cancel = () => {};
     const renew = async () => {
       schedule();
-      const request = { subscription: { name: subscription, labels: this.#labels() }, updateMask: { paths: ["labels"] } };
+      const request = {
+        subscription: { name: subscription, labels: this.#labels() },
+        updateMask: { paths: ["labels"] },
+      };
       // A renewal that fails has two more hours to succeed.
       await channels.call(methods.updateSubscription, request, { doing: "cannot renew" }).catch(() => undefined);
     };

@@ -1,12 +1,12 @@
 import { type DeadLetterSource, type Delivery, type Runtime, sleep } from "@sluice/core/driver";
 import { settleIds } from "./acks.ts";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 import { methods } from "./methods.ts";
 import { shortName } from "./names.ts";
 import { fromNative, publishedMs } from "./record.ts";
 
 export interface BrowseParts {
-  readonly channels: Channels;
+  readonly channels: Calls;
   readonly runtime: Runtime;
   readonly signal: AbortSignal;
   readonly source: DeadLetterSource;
@@ -34,7 +34,7 @@ export async function browse(parts: BrowseParts, after: string | undefined, max:
   const found = new Map<string, Delivery>();
   const ackIds: string[] = [];
   try {
-    for (let empty = 0; empty < emptyPulls && ackIds.length < deepest && !parts.signal.aborted; ) {
+    for (let empty = 0; empty < emptyPulls && ackIds.length < deepest && !parts.signal.aborted;) {
       const received = await pull(parts);
       empty = received.length === 0 ? empty + 1 : 0;
       for (const message of received) {

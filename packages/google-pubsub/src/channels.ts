@@ -4,8 +4,14 @@ import type { Method } from "./methods.ts";
 /** The service allows 100 streams a socket; some are left for what is ending. */
 const streamsPerChannel = 90;
 
+/** What most of this driver needs of a connection. */
+export interface Calls {
+  /** One request, one answer. @throws DriverError */
+  call<Request, Response>(method: Method<Request, Response>, request: Request, options: CallOptions): Promise<Response>;
+}
+
 /** Sockets of one connection: one for requests, and as many as the open streams need. */
-export class Channels {
+export class Channels implements Calls {
   readonly #parts: ChannelParts;
   readonly #requests: Channel;
   readonly #streaming: Channel[] = [];

@@ -116,7 +116,7 @@ export class GooglePubsubConnection implements Connection {
   }
 
   async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {
-    const { channels, context, emulator } = this.#parts;
+    const { channels, context, emulator, settings } = this.#parts;
     const { runtime } = context;
     const [first] = sources;
     if (first?.topic !== undefined && "deadLetter" in first && first.deadLetter) {
@@ -131,7 +131,8 @@ export class GooglePubsubConnection implements Connection {
     };
     try {
       const specs = await each(sources, (source) => this.#specs(source, options, opened));
-      const receiver = new GooglePubsubReceiver(specs.flat(), { channels, runtime, options, flowControl: !emulator, closing });
+      const parts = { channels, runtime, options, intake: settings.intake, flowControl: !emulator, closing };
+      const receiver = new GooglePubsubReceiver(specs.flat(), parts);
       this.#join(receiver, sources, specs.flat());
       return this.#own(receiver);
     } catch (error) {

@@ -10,7 +10,7 @@ import type {
 } from "@sluice/core/driver";
 import { sleep } from "@sluice/core/driver";
 import { settleIds } from "./acks.ts";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 import { translate } from "./errors.ts";
 import { Holdings, type Leased } from "./holdings.ts";
 import { methods } from "./methods.ts";
@@ -27,7 +27,7 @@ const emptyPauseMs = 100;
 const skewMs = 60_000;
 
 export interface DeadLetterParts {
-  readonly channels: Channels;
+  readonly channels: Calls;
   readonly runtime: Runtime;
   readonly options: ReceiverOptions;
   readonly source: DeadLetterSource;

@@ -55,7 +55,10 @@ const advice: Readonly<Partial<Record<DriverErrorCode, string>>> = {
 const texts: readonly (readonly [pattern: RegExp, row: Row])[] = [
   [/too large|exceeds? the maximum|request payload size/i, ["TOO_LARGE", false]],
   // What google-auth-library throws before anything is sent.
-  [/could not load the default credentials|invalid_grant|invalid_client|unable to detect a project id/i, ["UNAUTHORIZED", false]],
+  [
+    /could not load the default credentials|invalid_grant|invalid_client|unable to detect a project id/i,
+    ["UNAUTHORIZED", false],
+  ],
 ];
 
 /** Translates what gRPC and the credentials report. `doing` names the operation and its object: `cannot pull from "a~b"`. */
@@ -64,7 +67,8 @@ export function translate(error: unknown, doing: string): DriverError {
   const message = detailsOf(error);
   const code = statusOf(error);
   const found = texts.find(([pattern]) => pattern.test(message))?.[1];
-  const [driverCode, retryable] = found ?? (code === undefined ? undefined : table[code]) ?? (["UNKNOWN", false] as const);
+  const [driverCode, retryable] =
+    found ?? (code === undefined ? undefined : table[code]) ?? (["UNKNOWN", false] as const);
   const todo = advice[driverCode];
   return new DriverError(driverCode, `google-pubsub: ${doing}: ${message}${todo ? `; ${todo}` : ""}`, {
     retryable,

@@ -43,6 +43,7 @@ function fits(wanted: readonly string[] | { readonly prefix: string }, value: st
 }
 
 function quoted(text: string): string {
-  if (!text.isWellFormed()) throw new DriverError("CONFIG", `google-pubsub: the filter has text that is not well-formed`);
+  if (!text.isWellFormed())
+    throw new DriverError("CONFIG", `google-pubsub: the filter has text that is not well-formed`);
   return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }

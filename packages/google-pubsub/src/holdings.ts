@@ -1,6 +1,6 @@
 import type { Delivery, Runtime, SettleResult, Settlement } from "@sluice/core/driver";
 import { settleIds } from "./acks.ts";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 
 /** A subscription, as far as its leases go. */
 export interface Leased {
@@ -23,7 +23,7 @@ interface Holding {
 }
 
 export interface HoldingsParts {
-  readonly channels: Channels;
+  readonly channels: Calls;
   readonly runtime: Runtime;
   readonly leaseMs: number;
   /** Core's: these stopped being ours. */

@@ -233,13 +233,12 @@ export class Lane {
   }
 
   #failed(error: DriverError): void {
-    const { runtime, failed } = this.#host;
     if (this.#stopped) return;
-    const now = runtime.monotonicMs();
+    const now = this.#host.runtime.monotonicMs();
     this.#failingSinceMs ??= now;
     const code = statusOf(error);
     const passing = error.code === "UNAVAILABLE" || isPassing(code ?? status.unknown);
-    if (!passing || now - this.#failingSinceMs > patienceMs) return failed(error);
+    if (!passing || now - this.#failingSinceMs > patienceMs) return this.#host.failed(error);
     this.#later(this.#pauseMs);
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);
   }
@@ -256,7 +255,8 @@ export class Lane {
 
   #later(ms: number): void {
     this.#cancelTimer?.();
-    this.#cancelTimer = this.#host.runtime.timer(ms, () => this.#host.hungry(this), { background: true });
+    // n.b. not in the background: gRPC lets go of the process between two calls, and a subscription must keep it.
+    this.#cancelTimer = this.#host.runtime.timer(ms, () => this.#host.hungry(this));
   }
 }
 

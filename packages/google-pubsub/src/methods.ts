@@ -5,10 +5,10 @@ const { v1 } = protos.google.pubsub;
 /** One call of the Pub/Sub API, as gRPC needs it. */
 export interface Method<Request, Response> {
   readonly path: string;
-  encode(request: Request): Buffer;
-  decode(bytes: Buffer): Response;
+  readonly encode: (request: Request) => Buffer;
+  readonly decode: (bytes: Buffer) => Response;
   /** The resource that the call is about: the service routes by it, and errors name it. */
-  about(request: Request): string;
+  readonly about: (request: Request) => string;
 }
 
 interface Encoder<Request> {
@@ -19,19 +19,11 @@ interface Decoder<Response> {
   decode(bytes: Uint8Array): Response;
 }
 
-interface Named {
-  readonly name?: string | null;
-  readonly topic?: unknown;
-  readonly subscription?: unknown;
-  readonly snapshot?: unknown;
-  readonly project?: string | null;
-}
-
 function method<Request extends object, Response>(
   path: string,
   request: Encoder<Request>,
   response: Decoder<Response>,
-  field: keyof Named,
+  field: string & keyof Request,
 ): Method<Request, Response> {
   return {
     path: `/google.pubsub.v1.${path}`,
@@ -40,7 +32,10 @@ function method<Request extends object, Response>(
       return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     },
     decode: (bytes) => response.decode(bytes),
-    about: (message: Named) => `${field}=${String(message[field] ?? "")}`,
+    about(message) {
+      const value: unknown = message[field];
+      return typeof value === "string" ? `${field}=${value}` : "";
+    },
   };
 }
 
@@ -90,12 +85,7 @@ export const methods: {
     "topic",
   ),
   createSubscription: method("Subscriber/CreateSubscription", v1.Subscription, v1.Subscription, "name"),
-  getSubscription: method(
-    "Subscriber/GetSubscription",
-    v1.GetSubscriptionRequest,
-    v1.Subscription,
-    "subscription",
-  ),
+  getSubscription: method("Subscriber/GetSubscription", v1.GetSubscriptionRequest, v1.Subscription, "subscription"),
   updateSubscription: method(
     "Subscriber/UpdateSubscription",
     v1.UpdateSubscriptionRequest,
@@ -111,17 +101,7 @@ export const methods: {
   deleteSubscription: method("Subscriber/DeleteSubscription", v1.DeleteSubscriptionRequest, empty, "subscription"),
   pull: method("Subscriber/Pull", v1.PullRequest, v1.PullResponse, "subscription"),
   acknowledge: method("Subscriber/Acknowledge", v1.AcknowledgeRequest, empty, "subscription"),
-  modifyAckDeadline: method(
-    "Subscriber/ModifyAckDeadline",
-    v1.ModifyAckDeadlineRequest,
-    empty,
-    "subscription",
-  ),
+  modifyAckDeadline: method("Subscriber/ModifyAckDeadline", v1.ModifyAckDeadlineRequest, empty, "subscription"),
   seek: method("Subscriber/Seek", v1.SeekRequest, v1.SeekResponse, "subscription"),
-  streamingPull: method(
-    "Subscriber/StreamingPull",
-    v1.StreamingPullRequest,
-    v1.StreamingPullResponse,
-    "subscription",
-  ),
+  streamingPull: method("Subscriber/StreamingPull", v1.StreamingPullRequest, v1.StreamingPullResponse, "subscription"),
 };

@@ -11,6 +11,12 @@ export interface GooglePubsubOptions {
   readonly client?: PubSub;
   /** Put before every name that is made on the broker. Letters, digits, `.`, `_` and `-`. @default "" */
   readonly prefix?: string;
+  /**
+   * `stream`: groups listen on streams, which is fastest. `pull`: they ask for what there is room for, up to ten times a second, which
+   * is exact to the message. With an emulator, whose streams know no flow control, receivers of up to four topics always pull.
+   * @default "stream"
+   */
+  readonly intake?: "stream" | "pull";
   /** Seconds for which a message is ours before it has to be renewed; a dead process's messages come back after it. 10 to 600. @default 60 */
   readonly leaseSeconds?: number;
   /** Make groups with exactly-once delivery: a settled message does not come again, and settlements are confirmed. One region only. @default false */
@@ -44,6 +50,7 @@ export interface Settings {
   readonly endpoint: string | undefined;
   readonly client: PubSub | undefined;
   readonly prefix: string;
+  readonly intake: "stream" | "pull";
   readonly leaseSeconds: number;
   readonly exactlyOnce: boolean;
   readonly retainAcked: boolean;
@@ -73,6 +80,7 @@ export function settings(options: GooglePubsubOptions): Settings {
     endpoint,
     client,
     prefix,
+    intake: options.intake ?? "stream",
     leaseSeconds: range("leaseSeconds", options.leaseSeconds ?? 60, 10, 600),
     exactlyOnce: options.exactlyOnce ?? false,
     retainAcked: options.retainAcked ?? true,

@@ -1,13 +1,6 @@
 import type { protos } from "@google-cloud/pubsub";
-import {
-  DriverError,
-  type Finding,
-  type ProvisionMode,
-  type Resource,
-  type Runtime,
-  sleep,
-} from "@sluice/core/driver";
-import type { Channels } from "./channels.ts";
+import { DriverError, type Finding, type ProvisionMode, type Resource, type Runtime, sleep } from "@sluice/core/driver";
+import type { Calls } from "./channels.ts";
 import { status, statusOf } from "./errors.ts";
 import { type Method, methods } from "./methods.ts";
 import { shortName, subscriptionPath, topicPath } from "./names.ts";
@@ -16,7 +9,7 @@ import { timestamp } from "./seek.ts";
 type NativeSubscription = protos.google.pubsub.v1.ISubscription;
 
 export interface ProvisionParts {
-  readonly channels: Channels;
+  readonly channels: Calls;
   readonly runtime: Runtime;
   readonly project: string;
   readonly emulator: boolean;
@@ -47,7 +40,9 @@ export async function provision(
   const findings: Finding[] = [];
   for (const kind of ["topic", "subscription"]) {
     const some = resources.filter((resource) => resource.kind === kind);
-    const found = await each(some, (resource) => (kind === "topic" ? topic(resource, step) : subscription(resource, step)));
+    const found = await each(some, (resource) =>
+      kind === "topic" ? topic(resource, step) : subscription(resource, step),
+    );
     findings.push(...found.flat());
   }
   return findings;
@@ -101,7 +96,10 @@ async function make<Request, Response>(
   step: Step,
 ): Promise<readonly Finding[]> {
   try {
-    await again(() => step.channels.call(method, request, { doing: doing("make", resource), signal: step.signal }), step);
+    await again(
+      () => step.channels.call(method, request, { doing: doing("make", resource), signal: step.signal }),
+      step,
+    );
     return [{ resource, state: "created", detail: "it was made" }];
   } catch (error) {
     const code = statusOf(error);
@@ -227,11 +225,7 @@ export function factsOf(found: NativeSubscription): SubscriptionFacts {
 }
 
 /** @throws DriverError NOT_FOUND naming it, or why it cannot be looked at. `undefined`: nobody may look. */
-export async function lookUp(
-  path: string,
-  name: string,
-  channels: Channels,
-): Promise<SubscriptionFacts | undefined> {
+export async function lookUp(path: string, name: string, channels: Calls): Promise<SubscriptionFacts | undefined> {
   try {
     const doing = `cannot look at subscription "${name}"`;
     const found = await channels.call(methods.getSubscription, { subscription: path }, { doing });

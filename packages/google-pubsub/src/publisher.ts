@@ -1,6 +1,6 @@
 import type { protos } from "@google-cloud/pubsub";
 import { DriverError } from "@sluice/core/driver";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 import { status, statusOf } from "./errors.ts";
 import { methods } from "./methods.ts";
 import { shortName } from "./names.ts";
@@ -29,13 +29,13 @@ const mostRequests = 64;
  * two that overtake each other would be stored in that order. What is queued behind a failed one of its key is not sent.
  */
 export class Publisher {
-  readonly #channels: Channels;
+  readonly #channels: Calls;
   /** Ordering keys with a request under way, and what waits behind it. */
   readonly #lanes = new Map<string, Job[]>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  constructor(channels: Channels) {
+  constructor(channels: Calls) {
     this.#channels = channels;
   }
 

@@ -16,6 +16,7 @@ export interface ReceiverParts {
   readonly channels: Channels;
   readonly runtime: Runtime;
   readonly options: ReceiverOptions;
+  readonly intake: "stream" | "pull";
   /** Whether streams keep to what they are told. */
   readonly flowControl: boolean;
   /** Runs when the receiver is closed, in order. */
@@ -136,10 +137,10 @@ export class GooglePubsubReceiver implements Receiver {
   }
 
   #hostOf({ source }: LaneSpec, lanes: number): LaneHost {
-    const { channels, runtime, options, flowControl } = this.#parts;
+    const { channels, runtime, options, flowControl, intake } = this.#parts;
     // n.b. with a window of one not even a stream with flow control will do: over two subscriptions it would bring two.
     // What waits for its time would fill the flow control of a stream for as long as it waits.
-    const polls = options.window === 1 || source.topic === undefined || (!flowControl && lanes <= fewLanes);
+    const exact = intake === "pull" || options.window === 1 || (!flowControl && lanes <= fewLanes);
     return {
       channels,
       runtime,
@@ -148,7 +149,7 @@ export class GooglePubsubReceiver implements Receiver {
         messages: Math.max(1, Math.floor(options.window / lanes)),
         bytes: Math.max(1024 * 1024, Math.floor(options.windowBytes / lanes)),
       },
-      pollMs: polls ? Math.max(longestPollMs, lanes * 20) : undefined,
+      pollMs: exact || source.topic === undefined ? Math.max(longestPollMs, lanes * 20) : undefined,
       room: () => this.#room,
       arrived: (lane) => {
         this.#ready.add(lane);

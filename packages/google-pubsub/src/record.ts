@@ -63,7 +63,9 @@ function setKey(fields: Attributes, key: Key): string {
   }
   if (typeof key === "string") {
     if (key.isWellFormed() && Buffer.byteLength(key) <= longestKey) return key;
-    throw invalid(`the key has ${Buffer.byteLength(key)} bytes or is not well-formed; ${longestKey} bytes is the limit`);
+    throw invalid(
+      `the key has ${Buffer.byteLength(key)} bytes or is not well-formed; ${longestKey} bytes is the limit`,
+    );
   }
   const base64 = Buffer.from(key).toString("base64");
   if (base64.length > longestKey) throw invalid(`the key has ${key.length} bytes; 768 is the limit for bytes`);

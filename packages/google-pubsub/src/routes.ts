@@ -1,5 +1,5 @@
 import { DriverError, type Destination, type Runtime } from "@sluice/core/driver";
-import type { Channels } from "./channels.ts";
+import type { Calls } from "./channels.ts";
 import { statusOf, status } from "./errors.ts";
 import { methods } from "./methods.ts";
 import { type Names, shortName, topicPath } from "./names.ts";
@@ -9,7 +9,7 @@ const freshMs = 60_000;
 
 /** Where items go, and whether anybody keeps what is sent there: a topic without a subscription takes messages and forgets them. */
 export class Routes {
-  readonly #channels: Channels;
+  readonly #channels: Calls;
   readonly #runtime: Runtime;
   readonly #names: Names;
   readonly #project: string;
@@ -17,7 +17,7 @@ export class Routes {
   readonly #known = new Map<string, number>();
   readonly #asking = new Map<string, Promise<DriverError | undefined>>();
 
-  constructor(channels: Channels, runtime: Runtime, names: Names, project: string) {
+  constructor(channels: Calls, runtime: Runtime, names: Names, project: string) {
     this.#channels = channels;
     this.#runtime = runtime;
     this.#names = names;

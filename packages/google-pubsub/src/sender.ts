@@ -1,10 +1,4 @@
-import {
-  DriverError,
-  type Runtime,
-  type Sender,
-  type SendItem,
-  type SendResult,
-} from "@sluice/core/driver";
+import { DriverError, type Runtime, type Sender, type SendItem, type SendResult } from "@sluice/core/driver";
 import { type NativeMessage, type Published, Publisher } from "./publisher.ts";
 import { toNative } from "./record.ts";
 import type { Routes } from "./routes.ts";
@@ -58,7 +52,7 @@ export class GooglePubsubSender implements Sender {
   }
 
   async close(signal: AbortSignal): Promise<void> {
-    const flushed = Promise.allSettled([...this.#calls]);
+    const flushed = Promise.allSettled(this.#calls);
     await orAborted(flushed, signal);
     this.#closing.abort();
     await flushed;
@@ -74,9 +68,7 @@ export class GooglePubsubSender implements Sender {
       if (source.aborted) abort();
       source.addEventListener("abort", abort, { once: true });
     }
-    await Promise.all(
-      this.#bundles(items, results).map((bundle) => this.#publish(bundle, ends.signal, results)),
-    );
+    await Promise.all(this.#bundles(items, results).map((bundle) => this.#publish(bundle, ends.signal, results)));
     for (const source of sources) source.removeEventListener("abort", abort);
     return results.map((result) => result ?? failed(new DriverError("UNKNOWN", "google-pubsub: no result")));
   }

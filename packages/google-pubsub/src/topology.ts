@@ -68,13 +68,18 @@ function groupResources(
       },
       settings,
     ),
-    ...(group.retry ? [topicResource(entry, settings), subscriptionResource(entry, { topic: entry, ...work }, settings)] : []),
+    ...(group.retry
+      ? [topicResource(entry, settings), subscriptionResource(entry, { topic: entry, ...work }, settings)]
+      : []),
   ];
 }
 
 /** One for all topics under a prefix. What waits there is read by whoever uses delays. */
 function waiting(names: Names, settings: Settings): readonly Resource[] {
   const name = names.waiting();
-  const resources = [topicResource(name, settings), subscriptionResource(name, { topic: name, retentionSeconds: waitingRetentionMs / 1_000 }, settings)];
+  const resources = [
+    topicResource(name, settings),
+    subscriptionResource(name, { topic: name, retentionSeconds: waitingRetentionMs / 1_000 }, settings),
+  ];
   return resources.map((resource) => ({ ...resource, shared: true }));
 }

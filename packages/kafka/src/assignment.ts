@@ -22,7 +22,8 @@ export interface AssignmentParts {
   /** Where a finite source ends. */
   readonly ends: Ends | undefined;
   idOf(topic: string, partition: number): string;
-  sourceOf(topic: string): Source;
+  /** Only topics that were asked for are assigned. */
+  sourceOf(topic: string): Source | undefined;
   /** These are not ours any more. */
   gone(shards: readonly Shard[]): void;
 }
@@ -53,7 +54,7 @@ export class Assignment {
     // After an expulsion others have had them meanwhile, also those that come back.
     const lost = [...shards.values()].filter(({ id }) => !continued || !ours.has(id));
     for (const { id } of lost) shards.delete(id);
-    this.#parts.transactions?.keep(ours);
+    this.#parts.transactions?.resume(ours);
     const fresh = places.filter(({ id }) => !shards.get(id)?.ready);
     for (const { topic, partition } of fresh) client.pause(topic, partition);
     for (const shard of shards.values()) {
@@ -69,7 +70,7 @@ export class Assignment {
   async #begin(places: readonly Place[], epoch: number): Promise<boolean> {
     const { shards, starts, options, load, ends, intake, membership, transactions } = this.#parts;
     // Before the positions are read: what an earlier holder had begun moves them when it ends.
-    await transactions?.open(places);
+    await transactions?.open(places, () => membership.epoch === epoch && !membership.joining);
     if (membership.epoch !== epoch) return false;
     const begins = await starts.of(places);
     if (membership.epoch !== epoch) return false;
@@ -78,8 +79,9 @@ export class Assignment {
       const end = ends && (ends.get(place.topic)?.get(place.partition)?.high ?? 0);
       const until = end ?? Number.POSITIVE_INFINITY;
       const source = this.#parts.sourceOf(place.topic);
+      if (!begin || !source) return [];
       const counted = !("broadcast" in source);
-      return begin ? [new Shard({ ...place, source, until }, begin, { window: options.window, counted, load })] : [];
+      return [new Shard({ ...place, source, until }, begin, { window: options.window, counted, load })];
     });
     for (const shard of fresh) shards.set(shard);
     if (!(await this.#stored(epoch))) return false;

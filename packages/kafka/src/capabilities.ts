@@ -17,7 +17,7 @@ export const capabilities = {
   deliveries: "window",
   commit: "prefix",
   transactions: "native",
-  seek: "absent",
+  seek: "native",
   browse: "emulated",
   earliest: "native",
   backlog: "exact",

@@ -49,6 +49,8 @@ export interface AdminClient {
   createTopics(topics: readonly NewTopic[]): Promise<void>;
   /** First and next offset of every partition (up to the last stable one: records of an open transaction do not count). */
   ends(topics: readonly string[]): Promise<Ends>;
+  /** By partition, the first offset with a timestamp (wall milliseconds) of this or later; a partition without one is left out. */
+  offsetsFrom(topic: string, time: number): Promise<ReadonlyMap<number, number>>;
   /** Of every partition of these topics. */
   committed(groupId: string, topics: readonly string[]): Promise<readonly CommittedOffset[]>;
   /** Of these partitions: one request less for every topic. */

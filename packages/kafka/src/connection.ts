@@ -5,7 +5,9 @@ import {
   type Delivery,
   DriverError,
   type Finding,
+  type GroupSource,
   type Limits,
+  type Position,
   type ProvisionMode,
   type Receiver,
   type ReceiverOptions,
@@ -17,11 +19,12 @@ import { backlogOf, browseDeadLetters } from "./reading.ts";
 import { type KafkaCapabilities, capabilities, limitsOf } from "./capabilities.ts";
 import type { KafkaClient } from "./client.ts";
 import { toDriverError } from "./errors.ts";
-import type { MemberContext } from "./member.ts";
+import type { MemberContext } from "./membering.ts";
 import type { KafkaConfig } from "./options.ts";
 import { Placer } from "./placing.ts";
 import { provision } from "./provision.ts";
 import { KafkaReceiver } from "./receiver.ts";
+import { seekGroup } from "./seeking.ts";
 import { KafkaSender } from "./sender.ts";
 import { TopicCatalogue } from "./topics.ts";
 import { unlessAborted, within } from "./waiting.ts";
@@ -97,6 +100,10 @@ export class KafkaConnection implements Connection {
   ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
     const work = browseDeadLetters(this.#client.admin, source, this.#config.names, after, max);
     return this.#bounded(work, signal, "cannot browse");
+  }
+
+  seek(source: GroupSource, to: Position, signal: AbortSignal): Promise<void> {
+    return this.#bounded(seekGroup(this.#client.admin, this.#config.names, source, to), signal, "cannot seek");
   }
 
   ping(signal: AbortSignal): Promise<void> {

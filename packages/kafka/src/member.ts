@@ -1,54 +1,16 @@
-import {
-  type CommitResult,
-  type Delivery,
-  DriverError,
-  type DriverEvent,
-  type ReceiverOptions,
-  type Runtime,
-  type Source,
-  type Unit,
-} from "@sluice/core/driver";
+import { type CommitResult, type Delivery, DriverError, type ReceiverOptions, type Unit } from "@sluice/core/driver";
 import { Assignment, lose, outstanding } from "./assignment.ts";
-import type { CommitPosition, ConsumerClient, Ends, KafkaClient } from "./client.ts";
+import type { CommitPosition, ConsumerClient, Ends } from "./client.ts";
 import { CommitLoop, type CommitTarget } from "./commits.ts";
 import { toDriverError } from "./errors.ts";
 import { Intake } from "./intake.ts";
 import { Membership } from "./membership.ts";
-import type { KafkaConfig } from "./options.ts";
+import type { MemberContext, MemberHooks, Membering } from "./membering.ts";
 import type { Load, Shard } from "./shard.ts";
-import type { Placer } from "./placing.ts";
 import { Shards } from "./shards.ts";
 import { Transactions } from "./transactions.ts";
-import { StartPositions, type TopicSource, endsAtOpening } from "./starts.ts";
-import { unlessAborted } from "./waiting.ts";
-
-export interface MemberContext {
-  readonly client: KafkaClient;
-  readonly config: KafkaConfig;
-  readonly placer: Placer;
-  readonly runtime: Runtime;
-  /** Where a broadcast instance stopped, by `topic/partition`; kept until an orderly close. */
-  remembered(source: Source): Map<string, number>;
-  report(event: DriverEvent): void;
-}
-
-/** What one consumer of a receiver reads. All of its sources belong to one Kafka group. */
-export interface Membering {
-  readonly groupId: string;
-  /** Makes ids of shards unique within the receiver. */
-  readonly suffix: string;
-  /** By Kafka topic. */
-  readonly topics: ReadonlyMap<string, TopicSource>;
-  readonly fetchWait: number;
-}
-
-export interface MemberHooks {
-  /** Something may be handed out now. */
-  changed(): void;
-  failed(error: DriverError): void;
-  /** In a probe (window 1): the partition whose head is marked as started, over all members of the receiver. */
-  probe: Shard | undefined;
-}
+import { StartPositions, endsAtOpening } from "./starts.ts";
+import { unlessAborted, within } from "./waiting.ts";
 
 /** Time to leave the group, also when nobody waits any more: without a good-bye the others wait for a session. */
 const leaveMs = 1_000;
@@ -81,60 +43,20 @@ export class Member {
     hooks: MemberHooks,
     opening: Ends,
   ) {
-    const { client, config, runtime } = context;
-    const { groupId, topics } = reads;
-    const [first] = topics.values();
-    const broadcast = first !== undefined && "broadcast" in first.source;
+    const [first] = reads.topics.values();
     this.#reads = reads;
     this.#context = context;
     this.#options = options;
     this.#hooks = hooks;
     this.#ends = first && "deadLetter" in first.source && first.source.deadLetter ? opening : undefined;
-    this.#remembered = broadcast ? context.remembered(first.source) : undefined;
-    this.#membership = new Membership(runtime, config, (error) => this.fail(error));
-    this.#commits = new CommitLoop(this.#commitTarget(), runtime);
-    this.#transactions = options.transactional
-      ? new Transactions({
-          client,
-          placer: context.placer,
-          groupId,
-          stored: () => this.#stored(),
-          failed: (error) => this.fail(error),
-        })
-      : undefined;
+    this.#remembered = first && "broadcast" in first.source ? context.remembered(first.source) : undefined;
+    this.#membership = new Membership(context.runtime, context.config, (error) => this.fail(error));
+    this.#commits = new CommitLoop(this.#commitTarget(), context.runtime);
+    this.#transactions = options.transactional ? this.#newTransactions() : undefined;
     this.#client = this.#consumer();
     const load: Load = { bytes: 0 };
-    const idOf = (topic: string, partition: number): string => `${topic}/${partition}${reads.suffix}`;
-    this.#intake = new Intake(this.#client, {
-      shards: this.shards,
-      load,
-      names: config.names,
-      options,
-      runtime,
-      report: (event) => context.report(event),
-      idOf,
-      state: () => (this.#ended || this.#stopped ? "closed" : this.#membership.sure ? "open" : "doubtful"),
-      replaced: (shard) => this.#gone([shard]),
-      dirty: () => this.#commits.request(),
-      moved: () => this.#commits.later(),
-    });
-    const { admin } = client;
-    const remembered = this.#remembered ?? new Map<string, number>();
-    this.#assignment = new Assignment({
-      options,
-      shards: this.shards,
-      load,
-      client: this.#client,
-      membership: this.#membership,
-      intake: this.#intake,
-      commits: this.#commits,
-      transactions: this.#transactions,
-      starts: new StartPositions({ admin, runtime, groupId, broadcast, topics, opening, remembered }),
-      ends: this.#ends,
-      idOf,
-      sourceOf: (topic) => topics.get(topic)?.source ?? raise(topic),
-      gone: (shards) => this.#gone(shards),
-    });
+    this.#intake = this.#newIntake(load);
+    this.#assignment = this.#newAssignment(load, opening);
   }
 
   /** Joins; resolves when every partition it got has its position fixed. */
@@ -272,6 +194,63 @@ export class Member {
     this.#live.reject(new DriverError("LOST", `kafka: group "${this.#reads.groupId}": the receiver was closed`));
   }
 
+  // ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #newTransactions(): Transactions {
+    const { client, placer } = this.#context;
+    return new Transactions({
+      client,
+      placer,
+      groupId: this.#reads.groupId,
+      stored: () => this.#stored(),
+      failed: (error) => this.fail(error),
+    });
+  }
+
+  #newIntake(load: Load): Intake {
+    const { config, runtime } = this.#context;
+    return new Intake(this.#client, {
+      shards: this.shards,
+      load,
+      names: config.names,
+      options: this.#options,
+      runtime,
+      report: (event) => this.#context.report(event),
+      idOf: (topic, partition) => this.#idOf(topic, partition),
+      state: () => (this.#ended || this.#stopped ? "closed" : this.#membership.sure ? "open" : "doubtful"),
+      replaced: (shard) => this.#gone([shard]),
+      dirty: () => this.#commits.request(),
+      moved: () => this.#commits.later(),
+    });
+  }
+
+  #newAssignment(load: Load, opening: Ends): Assignment {
+    const { groupId, topics } = this.#reads;
+    const { client, runtime } = this.#context;
+    const { admin } = client;
+    const broadcast = this.#remembered !== undefined;
+    const remembered = this.#remembered ?? new Map<string, number>();
+    return new Assignment({
+      options: this.#options,
+      shards: this.shards,
+      load,
+      client: this.#client,
+      membership: this.#membership,
+      intake: this.#intake,
+      commits: this.#commits,
+      transactions: this.#transactions,
+      starts: new StartPositions({ admin, runtime, groupId, broadcast, topics, opening, remembered }),
+      ends: this.#ends,
+      idOf: (topic, partition) => this.#idOf(topic, partition),
+      sourceOf: (topic) => topics.get(topic)?.source,
+      gone: (shards) => this.#gone(shards),
+    });
+  }
+
+  #idOf(topic: string, partition: number): string {
+    return `${topic}/${partition}${this.#reads.suffix}`;
+  }
+
   // ── membership ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #consumer(): ConsumerClient {
@@ -298,6 +277,9 @@ export class Member {
 
   async #beforeJoin(): Promise<void> {
     await this.#membership.handedOver();
+    const { runtime, config } = this.#context;
+    if (this.#transactions && !this.#ended)
+      await within(runtime, config.sessionTimeout / 3, this.#transactions.pause());
     if (this.#ended || this.shards.size === 0) return;
     await this.#commits.run().catch(() => {}); // too late is no harm: the records come again
   }
@@ -373,9 +355,4 @@ export class Member {
     // Lost: the next join decides who goes on, and where.
     if (failure.code !== "LOST") this.fail(failure);
   }
-}
-
-/** Only topics that were asked for are assigned. */
-function raise(topic: string): never {
-  throw new DriverError("UNKNOWN", `kafka: topic "${topic}" was assigned, and is not read`);
 }

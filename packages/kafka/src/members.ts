@@ -1,5 +1,5 @@
 import { DriverError, type Source } from "@sluice/core/driver";
-import type { MemberContext, Membering } from "./member.ts";
+import type { MemberContext, Membering } from "./membering.ts";
 import type { TopicSource } from "./starts.ts";
 
 /** Partitions of one consumer, about. n.b. every fetch names all of them, at some 40 µs of processor time each. */
@@ -61,8 +61,10 @@ function parts(sources: readonly Source[], weigh: (source: Source) => number): r
   const found: Source[][] = [];
   let before = 0;
   for (const [index, source] of sources.entries()) {
-    (found[Math.floor(before / share)] ??= []).push(source);
-    before += weights[index] ?? 0;
+    const weight = weights[index] ?? 0;
+    // By its middle, so that a large one does not join those that fill a part already.
+    (found[Math.floor((before + weight / 2) / share)] ??= []).push(source);
+    before += weight;
   }
   return found.filter((part) => part !== undefined);
 }

@@ -9,7 +9,8 @@ import {
   type Source,
   type Unit,
 } from "@sluice/core/driver";
-import { Member, type MemberContext, type MemberHooks } from "./member.ts";
+import { Member } from "./member.ts";
+import type { MemberContext, MemberHooks } from "./membering.ts";
 import { membersOf } from "./members.ts";
 import type { TopicShards } from "./shards.ts";
 import { unlessAborted } from "./waiting.ts";

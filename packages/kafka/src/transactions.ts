@@ -18,6 +18,7 @@ export interface TransactionsContext {
 }
 
 interface Waiting {
+  readonly shard: Shard;
   readonly unit: Unit;
   readonly placed: readonly Placed[];
   readonly answer: (result: CommitResult) => void;
@@ -44,41 +45,58 @@ export class Transactions {
   readonly #context: TransactionsContext;
   readonly #lines = new Map<string, Line>();
   #ended = false;
+  #paused = false;
+  #opening: Promise<unknown> = Promise.resolve();
 
   constructor(context: TransactionsContext) {
     this.#context = context;
   }
 
-  /** Resolves when earlier holders are fenced: their positions are final, and may be read. */
-  async open(places: readonly (TopicPartition & { readonly id: string })[]): Promise<void> {
-    const { client, groupId } = this.#context;
-    await Promise.all(
-      places.map(async ({ id, topic, partition }) => {
-        this.#close(id);
-        const opened = await client.transactions(`${groupId}/${topic}/${partition}`);
-        this.#close(id);
-        if (this.#ended) return opened.dispose();
-        const line: Line = {
-          client: opened,
-          closing: new AbortController(),
-          waiting: new Map(),
-          tail: Promise.resolve(),
-          busy: false,
-          released: undefined,
-        };
-        this.#lines.set(id, line);
-      }),
-    );
+  /** Resolves when earlier holders are fenced: their positions are final, and may be read. `wanted`: whether that is still so. */
+  async open(places: readonly (TopicPartition & { readonly id: string })[], wanted: () => boolean): Promise<void> {
+    this.#opening = Promise.all(places.map((place) => this.#openOne(place, wanted)));
+    await this.#opening;
   }
 
-  /** Everything else is not ours any more. */
-  keep(ids: ReadonlySet<string>): void {
-    for (const id of [...this.#lines.keys()]) if (!ids.has(id)) this.#close(id);
+  async #openOne(
+    { id, topic, partition }: TopicPartition & { readonly id: string },
+    wanted: () => boolean,
+  ): Promise<void> {
+    this.#close(id);
+    if (!wanted()) return;
+    const client = await this.#context.client.transactions(`${this.#context.groupId}/${topic}/${partition}`);
+    if (this.#ended) return client.dispose();
+    const closing = new AbortController();
+    const line = { client, closing, waiting: new Map(), tail: Promise.resolve(), busy: false, released: undefined };
+    this.#lines.set(id, line);
+  }
+
+  /**
+   * Before a join. n.b. whoever opens a partition's producer fences all others, also one that opened it later: what is under way must
+   * be over before somebody else can have the partition.
+   */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await Promise.allSettled([this.#opening, ...[...this.#lines.values()].map(({ tail }) => tail)]);
+  }
+
+  /** After a join: what is still ours goes on. */
+  resume(ours: ReadonlySet<string>): void {
+    this.#paused = false;
+    this.#keep(ours);
+    for (const line of this.#lines.values()) {
+      const [first] = line.waiting.values();
+      if (first) this.#pump(first.shard, line);
+    }
+  }
+
+  #keep(ids: ReadonlySet<string>): void {
+    for (const id of this.#lines.keys()) if (!ids.has(id)) this.#close(id);
   }
 
   end(): void {
     this.#ended = true;
-    this.keep(new Set());
+    this.#keep(new Set());
   }
 
   /** Whether units of this partition wait, or are under way. */
@@ -111,7 +129,7 @@ export class Transactions {
     const last = unit.accept.at(-1);
     const ours = !line.closing.signal.aborted && unit.accept.every((delivery) => shard.out.has(delivery));
     if (!last || !ours || (line.released && shard.isBehind(last, line.released))) return "lost";
-    const answered = new Promise<CommitResult>((answer) => line.waiting.set(last, { unit, placed, answer }));
+    const answered = new Promise<CommitResult>((answer) => line.waiting.set(last, { shard, unit, placed, answer }));
     this.#pump(shard, line);
     return answered;
   }
@@ -141,7 +159,7 @@ export class Transactions {
 
   /** One transaction at a time in a partition; the next takes everything that became ready meanwhile. */
   #pump(shard: Shard, line: Line): void {
-    if (line.busy) return;
+    if (line.busy || this.#paused) return;
     const batch = readyOf(shard, line);
     if (batch.length === 0) return;
     line.busy = true;
@@ -152,7 +170,7 @@ export class Transactions {
   }
 
   async #run(shard: Shard, line: Line, batch: readonly Waiting[]): Promise<void> {
-    const { placer, groupId, stored, failed } = this.#context;
+    const { placer, groupId } = this.#context;
     let ending = false;
     try {
       await this.#inTurn(line, async () => {
@@ -165,13 +183,15 @@ export class Transactions {
         shard.stored(position);
       });
       for (const { answer } of batch) answer("durable");
-      stored();
+      this.#context.stored();
     } catch (error) {
       // Nothing of it happened, unless the request that decides had gone out: then nobody can tell.
       for (const { answer } of batch) answer(ending ? "unknown" : "lost");
       line.client.dispose();
       if (line.closing.signal.aborted) return;
-      failed(toDriverError(error, `the transaction of "${shard.topic}" partition ${shard.partition} failed`));
+      this.#context.failed(
+        toDriverError(error, `the transaction of "${shard.topic}" partition ${shard.partition} failed`),
+      );
     }
   }
 

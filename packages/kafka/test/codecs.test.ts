@@ -35,3 +35,11 @@ describe("frames", () => {
     expect((await codec.decompress(stream.subarray(20))).toString()).toBe("aaaa");
   });
 });
+
+test.each(["snappy", "lz4"] as const)("%s without its package names the package", async (compression) => {
+  const nothing = async () => undefined;
+  await expect(codecFor(compression, nothing)).rejects.toMatchObject({
+    code: "CONFIG",
+    message: expect.stringContaining(`install package "${compression}js"`),
+  });
+});

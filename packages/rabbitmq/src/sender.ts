@@ -28,6 +28,8 @@ export class RabbitSender implements Sender {
   readonly #settled = settled<DriverError | undefined>();
   /** By id, which is what a returned message says about itself: one of each at a time. */
   readonly #inFlight = new Map<string, Publication>();
+  /** Exchanges that took something on this channel. */
+  readonly #taken = new Set<string>();
   readonly #waiting = new Set<() => void>();
   readonly #unwatch: () => void;
   #full = false;
@@ -137,6 +139,7 @@ export class RabbitSender implements Sender {
   #confirmed(id: string, publication: Publication, error: unknown): void {
     this.#inFlight.delete(id);
     if (publication.abandoned) this.#abandoned--;
+    if (!error) this.#taken.add(publication.exchange);
     publication.call.settle(publication.index, error ? this.#failure(error, publication) : success(publication));
     // Somebody may wait to send the same id again, or for the last confirm.
     if (this.#waiting.size > 0) this.#wake();
@@ -150,7 +153,11 @@ export class RabbitSender implements Sender {
       return notStored(new DriverError("REFUSED", text, { cause: error }));
     }
     const { reason } = channel;
-    if (isToBlame(publication, reason)) return { outcome: "unknown", error: reason };
+    if (isToBlame(publication, reason)) {
+      // A right may have been taken away between this one and a later one.
+      const earlier = reason.code === "FORBIDDEN" && this.#taken.has(exchange);
+      return { outcome: earlier ? "unknown" : "not-stored", error: reason };
+    }
     // What closed the channel was the fault of another one: these may be sent again.
     return { outcome: "unknown", error: new DriverError("LOST", reason.message, { retryable: true, cause: reason }) };
   }

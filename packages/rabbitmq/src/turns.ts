@@ -8,8 +8,8 @@ const idleMs = 100;
 /** A busy one after this. */
 const turnMs = 1_000;
 
-/** Nothing waits in any queue: so long until the next look at all of them. */
-const restMs = 1_000;
+/** Nothing waits in any queue: so long until the next look, for each of them, and at most. */
+const restMs = { each: 12, most: 1_000 };
 
 interface Turn {
   readonly lane: Lane;
@@ -83,13 +83,19 @@ export class Turns {
   #schedule(): void {
     if (this.#ended) return;
     const { runtime } = this.#parts;
-    this.#cancel = runtime.timer(this.#quiet ? restMs : idleMs, () => void this.#round(), { background: true });
+    const ms = Math.min(restMs.most, Math.max(idleMs, this.#quiet ? restMs.each * this.#upcoming.length : 0));
+    this.#cancel = runtime.timer(ms, () => void this.#round(), { background: true });
   }
 
+  /** Idle lanes give their places to those in which something waits; while nothing does, nobody moves. */
   async #round(): Promise<void> {
     const now = this.#parts.runtime.monotonicMs();
     for (const { lane, sinceMs } of this.#turns.values()) {
       if (!lane.idle || now - sinceMs < idleMs || this.#ended) continue;
+      const next = await this.#nextWaiting();
+      if (!next) break;
+      this.#upcoming.unshift(next);
+      if (!lane.idle) continue;
       this.#turns.delete(lane);
       await lane.leave(undefined);
       await this.#pass(lane);
@@ -104,23 +110,21 @@ export class Turns {
     await this.#openNext().catch((error: unknown) => this.#parts.failed(translate(error, "cannot consume")));
   }
 
-  /** The next one in the row in which something waits, or the first one when nothing does anywhere. */
-  async #choose(): Promise<Lane | undefined> {
-    for (let look = 0; look < this.#upcoming.length && !this.#ended; look++) {
+  /** Takes the next one in the row in which something waits out of it. */
+  async #nextWaiting(): Promise<Lane | undefined> {
+    this.#quiet = false;
+    for (let look = this.#upcoming.length; look > 0 && !this.#ended; look--) {
       const lane = this.#upcoming.shift();
       // One that cannot be looked at is opened, and says why it cannot be.
-      if (lane && (await this.#parts.depth(lane.spec.shard).catch(() => 1)) > 0) {
-        this.#quiet = false;
-        return lane;
-      }
+      if (lane && (await this.#parts.depth(lane.spec.shard).catch(() => 1)) > 0) return lane;
       if (lane) this.#upcoming.push(lane);
     }
     this.#quiet = true;
-    return this.#upcoming.shift();
+    return undefined;
   }
 
   async #openNext(): Promise<void> {
-    const lane = await this.#choose();
+    const lane = (await this.#nextWaiting()) ?? this.#upcoming.shift();
     if (!lane || this.#ended) return;
     await lane.open(1);
     if (this.#ended) return lane.close();

@@ -146,7 +146,7 @@ describe("sender", () => {
       const sending = sender.send([item("a", "mine"), bigger], forever);
       die(reason);
       expect(await sending).toMatchObject([
-        { outcome: "unknown", error: { code: reason.code, retryable: false } },
+        { outcome: "not-stored", error: { code: reason.code, retryable: false } },
         { outcome: "unknown", error: { code: "LOST", retryable: true } },
       ]);
     }

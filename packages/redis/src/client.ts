@@ -65,6 +65,10 @@ export class Link {
       });
       // n.b. a client is "ready" although the server wants a password, or refused the one it got.
       await link.ask(doing, (client) => client.ping(), { ms: connectMs, signal: parts.signal });
+      // n.b. ioredis goes on with database 0 when there is no such database.
+      const { native } = link;
+      const database = native instanceof Redis ? native.options.db : undefined;
+      if (database) await link.ask(`cannot select database ${database}`, () => native.select(database));
       return link;
     } catch (error) {
       const cause = link.#last ?? error;
@@ -177,6 +181,8 @@ function fixed(parts: LinkParts): FixedOptions {
     maxRetriesPerRequest: null,
     autoResubscribe: false,
     enableAutoPipelining: false,
+    // `open` asks itself; this check writes to the console where INFO is forbidden.
+    enableReadyCheck: false,
     enableOfflineQueue: true,
     connectTimeout: connectMs,
     protocol: 3,

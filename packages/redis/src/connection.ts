@@ -30,7 +30,7 @@ import { seekGroup } from "./scripts/keep.ts";
 import { RedisSender } from "./sender.ts";
 import type { Server } from "./server.ts";
 import { anywhere, bySlot, type Together } from "./slots.ts";
-import { type Memory, openReceiver, type SourcesParts } from "./sources.ts";
+import { idleConsumerMs, type Memory, openReceiver, type SourcesParts } from "./sources.ts";
 import { Stores } from "./stores.ts";
 import { Topics } from "./topics.ts";
 import { Trimmer } from "./trimmer.ts";
@@ -48,9 +48,6 @@ export interface ConnectionParts {
   readonly memory: Memory;
   readonly clustered: boolean;
 }
-
-/** A consumer without entries that was idle for so long is removed. */
-const idleConsumerMs = 3_600_000;
 
 /** Two sockets that live and die together, and one more per receiver. */
 export class RedisConnection implements Connection {
@@ -85,7 +82,13 @@ export class RedisConnection implements Connection {
     this.#stores = new Stores({ names, settings, runtime: context.runtime });
     this.#delays = new Delays({ link: commands, runtime: context.runtime, names, together: this.#together });
     const report = (event: Parameters<ConnectContext["report"]>[0]) => context.report(event);
-    this.#trimmer = new Trimmer({ link: commands, runtime: context.runtime, settings, report });
+    this.#trimmer = new Trimmer({
+      link: commands,
+      runtime: context.runtime,
+      settings,
+      together: this.#together,
+      report,
+    });
     for (const [link, other] of [
       [commands, sends],
       [sends, commands],
@@ -114,7 +117,7 @@ export class RedisConnection implements Connection {
       if (signal.aborted) break;
       const topic = String(settings["topic"]);
       if (kind === "stream") {
-        for (const stream of await this.#streams(topic)) removed += await this.#trimmer.trim(stream);
+        removed += await this.#trimmer.trim(await this.#streams(topic));
       } else if (kind === "group") {
         const group = String(settings["group"]);
         const streams = await this.#streams(topic);
@@ -134,6 +137,7 @@ export class RedisConnection implements Connection {
         together: this.#together,
         restore: (topic) => this.#restore(topic),
         delayed: (topic, ms) => this.#delays.delayed(topic, ms),
+        stored: (stream) => this.#trimmer.stored(stream),
       }),
     );
   }

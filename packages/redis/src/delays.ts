@@ -1,7 +1,7 @@
 import type { Runtime } from "@sluice/core/driver";
 import type { Link } from "./client.ts";
 import type { Names } from "./names.ts";
-import { numbers } from "./replies.ts";
+import { numbers, textOf } from "./replies.ts";
 import { moveDue } from "./scripts/store.ts";
 import type { Together } from "./slots.ts";
 
@@ -85,7 +85,10 @@ export class Delays {
     const { link, names } = this.#parts;
     const keys = topics.flatMap((topic) => names.delayed(topic));
     const answer = await link.run("cannot move delayed records", moveDue, keys, [mostRecords]);
-    const [moved = 0, waitMs = -1] = numbers(Array.isArray(answer) ? answer.slice(0, 2) : []);
+    const [result, trouble] = Array.isArray(answer) ? [answer.slice(0, 2), textOf(answer[2])] : [[], ""];
+    const [moved = 0, waitMs = -1] = numbers(result);
+    // A server out of memory, say: what is due stays due, and must not be tried without a pause.
+    if (trouble !== "") return pollMs;
     if (moved >= mostRecords) return 1;
     return waitMs < 0 ? Infinity : waitMs;
   }

@@ -55,6 +55,8 @@ const systemCodes: Readonly<Record<string, Row>> = {
 
 /** Texts that say more than the first word; the first match wins. */
 const texts: readonly (readonly [pattern: RegExp, code: DriverErrorCode, retryable: boolean])[] = [
+  // n.b. inside a script the server says it in other words.
+  [/can't run this command|can't access at least one|no permissions to/i, "FORBIDDEN", false],
   [/max number of clients/, "UNAVAILABLE", true],
   [/unknown command|syntax error|Unknown subcommand/i, "UNSUPPORTED", false],
   [/DB index is out of range|invalid DB index|SELECT is not allowed in cluster/i, "CONFIG", false],

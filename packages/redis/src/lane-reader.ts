@@ -24,8 +24,8 @@ export interface LaneReaderParts {
   readonly orphans: Set<string>;
   /** Keys of one script call must be on one node: streams that may be touched together. */
   readonly together: Together;
-  /** Removes our consumer from every stream. */
-  readonly leave: () => Promise<void>;
+  /** Removes a consumer that holds nothing from every stream; '' = all that have been idle for long. */
+  readonly leave: (consumer: string) => Promise<void>;
   report: ConnectContext["report"];
   /** Ordered: the lease of this shard is not ours any more. */
   shardLost(shard: Shard): void;
@@ -33,7 +33,9 @@ export interface LaneReaderParts {
 
 /** Streams of one script call. */
 const mostStreams = 256;
-/** Smallest gap of ids: `(` in front of an id means "after it". */
+/** How often consumers are looked for that died without a word. */
+const sweepMs = 600_000;
+/** Where reading pending entries begins; an id with `(` in front means "after it". */
 const beginning = "-";
 
 /**
@@ -46,12 +48,14 @@ export class LaneReader {
   readonly #onHold = new Set<string>();
   #claimAtMs: number;
   #next = 0;
+  #sweepAtMs: number;
   #stopped = false;
   #waiting: (() => void) | undefined;
 
   constructor(parts: LaneReaderParts) {
     this.#parts = parts;
     this.#claimAtMs = parts.runtime.monotonicMs();
+    this.#sweepAtMs = this.#claimAtMs + sweepMs * parts.runtime.random();
   }
 
   /** There may be room, a shard, or an end: look again. */
@@ -99,6 +103,7 @@ export class LaneReader {
   async read(max: number, ended: () => boolean): Promise<readonly Delivery[]> {
     const room = this.#room(max);
     const lanes = this.#readable();
+    if (this.#parts.runtime.monotonicMs() >= this.#sweepAtMs) this.#sweep();
     if (room <= 0 || lanes.length === 0) {
       if (!this.#stopped && !ended()) await new Promise<void>((resolve) => (this.#waiting = resolve));
       return [];
@@ -112,6 +117,11 @@ export class LaneReader {
     if (dirty.length > 0) return this.#take(dirty, room);
     await this.#wait(lanes);
     return [];
+  }
+
+  #sweep(): void {
+    this.#sweepAtMs = this.#parts.runtime.monotonicMs() + sweepMs * (0.5 + this.#parts.runtime.random());
+    this.#forget("");
   }
 
   #room(max: number): number {
@@ -133,11 +143,17 @@ export class LaneReader {
       const found = await this.#claimOf(lanes, room, orphan);
       if (found.length > 0) return found;
       orphans.delete(orphan);
+      this.#forget(orphan);
     }
     if (runtime.monotonicMs() < this.#claimAtMs) return [];
     const found = await this.#claimOf(lanes, room, "");
     if (found.length === 0) this.#claimAtMs = runtime.monotonicMs() + (leaseMs / 4) * (0.75 + runtime.random() / 2);
     return found;
+  }
+
+  /** n.b. every connection that broke leaves a name behind, and every process that died. */
+  #forget(consumer: string): void {
+    this.#parts.leave(consumer).catch(() => undefined); // Only tidiness: it is tried again, here or elsewhere.
   }
 
   async #claimOf(lanes: readonly Lane[], room: number, orphan: string): Promise<readonly Delivery[]> {
@@ -220,9 +236,10 @@ export class LaneReader {
   async #take(dirty: readonly Lane[], room: number): Promise<readonly Delivery[]> {
     const { link, group, consumer } = this.#parts;
     const found: Delivery[] = [];
-    // Not always the same ones first.
-    this.#next = (this.#next + 1) % dirty.length;
-    const turned = [...dirty.slice(this.#next), ...dirty.slice(0, this.#next)];
+    // Each gets its turn: where the last read ended, the next one begins.
+    this.#next %= dirty.length;
+    const turned = [...dirty.slice(this.#next), ...dirty.slice(0, this.#next)].slice(0, room);
+    this.#next += turned.length;
     for (const part of this.#portions(turned)) {
       const left = room - found.length;
       if (left <= 0) break;
@@ -257,7 +274,8 @@ export class LaneReader {
       lanes.map((lane) => lane.seen),
       ms,
     );
-    if (found) for (const lane of lanes) if (found.has(lane.stream)) lane.dirty = true;
+    // Nothing for a while: somebody may have moved the group back, which wakes nobody.
+    for (const lane of lanes) if (!found || found.has(lane.stream)) lane.dirty = true;
   }
 
   #portions(lanes: readonly Lane[]): readonly (readonly Lane[])[] {
@@ -270,8 +288,9 @@ export class LaneReader {
   }
 
   #deliver(lane: Lane, entry: Entry, deliveries: number): readonly Delivery[] {
-    // One that we hold already was claimed from ourselves.
-    if (!entry.fields || lane.held.has(entry.id)) return [];
+    // One that we hold already was claimed from ourselves. A shard that was given up while we read belongs to its next holder, who
+    // gets the entry as one that was left behind.
+    if (!entry.fields || lane.held.has(entry.id) || lane.shard?.held === false) return [];
     const { holdings, runtime, leaseMs } = this.#parts;
     const delivery = fromEntry(entry.id, entry.fields, {
       source: lane.source,

@@ -241,7 +241,7 @@ export class GroupReceiver implements Receiver {
         const shards = shardSets.flatMap((set) => set.shards.filter((shard) => shard.held));
         await giveUpShards(this.#context, shards, this.#holdings.of(), true);
       } else await this.#giveBack(this.#holdings.of());
-      await leave();
+      await leave(this.#parts.consumer);
     } catch {
       // The connection is going: what is left comes again when its lease ends.
       this.#parts.abandoned(this.#parts.consumer);

@@ -192,7 +192,7 @@ function timeOf(value: Buffer | undefined, id: string): number | undefined {
 }
 
 /** A copy may come from another broker's driver: only our own messages are read. */
-export function isRedisMessage(native: unknown): native is RedisMessage {
+function isRedisMessage(native: unknown): native is RedisMessage {
   return (
     typeof native === "object" &&
     native !== null &&

@@ -16,8 +16,10 @@ export interface SenderParts {
   readonly topics: Topics;
   readonly together: Together;
   /** Makes what somebody deleted again; `false`: it is not ours to make. */
-  restore(topic: string): Promise<boolean>;
-  delayed(topic: string, ms: number): void;
+  readonly restore: (topic: string) => Promise<boolean>;
+  readonly delayed: (topic: string, ms: number) => void;
+  /** Something is in this topic's stream now. */
+  readonly stored: (stream: string) => void;
 }
 
 interface Indexed {
@@ -42,8 +44,11 @@ export class RedisSender implements Sender {
   }
 
   async send(items: readonly SendItem[], signal: AbortSignal): Promise<readonly SendResult[]> {
-    const results: SendResult[] = items.map(() => notStored(this.#gone()));
-    if (this.#closing || signal.aborted) return results;
+    if (this.#closing || signal.aborted || !this.#parts.link.alive) {
+      const gone = notStored(this.#gone());
+      return items.map(() => gone);
+    }
+    const results = items.map(() => unanswered);
     const call = this.#sendAll(items, results, signal);
     this.#calls.add(call);
     await call;
@@ -131,7 +136,9 @@ export class RedisSender implements Sender {
     for (const [at, { index, item, write }] of writes.entries()) {
       const result = resultOf(textOf(answers[at]), item);
       results[index] = result;
-      if (write.delayMs > 0 && result.outcome === "stored") this.#parts.delayed(write.topic, write.delayMs);
+      if (result.outcome !== "stored") continue;
+      if (write.delayMs > 0) this.#parts.delayed(write.topic, write.delayMs);
+      else if (write.group === "") this.#parts.stored(write.stream);
     }
   }
 
@@ -155,6 +162,12 @@ function resultOf(answer: string, { to }: SendItem): SendResult {
     return notStored(translate(new Error(answer.slice(6)), `cannot send to topic "${to.topic}"`));
   return { outcome: "stored", native: answer };
 }
+
+/** Until there is an answer: every index gets its own. */
+const unanswered: SendResult = {
+  outcome: "unknown",
+  error: new DriverError("UNAVAILABLE", "redis: the server gave no answer for a record"),
+};
 
 function earlier(): DriverError {
   return new DriverError("REFUSED", "redis: an earlier record was refused; send it again first");

@@ -1,5 +1,5 @@
+import { DriverError } from "@sluice/core/driver";
 import type { Link } from "./client.ts";
-import { textOf } from "./replies.ts";
 
 /** What the server says of itself. Members that it does not tell are undefined. */
 export interface Server {
@@ -14,14 +14,20 @@ export interface Server {
 /** @throws DriverError */
 export async function askServer(link: Link): Promise<Server> {
   // n.b. 7.0 takes several sections, managed servers may take none: everything is asked for.
-  const text = textOf(await link.ask("cannot look at the server", (client) => client.info()));
+  const text = await link
+    .ask("cannot look at the server", (client) => client.info())
+    .catch((error: unknown) => {
+      // Who may not ask may still publish and read.
+      if (error instanceof DriverError && (error.code === "FORBIDDEN" || error.code === "UNSUPPORTED")) return "";
+      throw error;
+    });
   const values = new Map(text.split(/\r?\n/).flatMap((line) => (line.includes(":") ? [split(line)] : [])));
   // n.b. Valkey also says redis_version:7.2.4, for old clients.
   const valkey = values.get("valkey_version");
   const version = valkey ?? values.get("redis_version") ?? "";
   const appendOnly = values.get("aof_enabled");
   return {
-    name: `${valkey === undefined ? "Redis" : "Valkey"} ${version}`,
+    name: `${valkey === undefined ? "Redis" : "Valkey"} ${version || "of unknown version"}`,
     version,
     eviction: values.get("maxmemory_policy"),
     appendOnly: appendOnly === undefined ? undefined : appendOnly === "1",

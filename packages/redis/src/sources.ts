@@ -54,6 +54,8 @@ export interface SourcesParts {
   readonly trimmer: Trimmer;
 }
 
+/** A consumer without entries that was idle for so long is removed. */
+export const idleConsumerMs = 3_600_000;
 /** Longest block of a reader, and how late its answer may be. */
 const blockMs = 5_000;
 const graceMs = 3_000;
@@ -161,7 +163,7 @@ async function openGroup(
     delayed: (topic, ms) => delays.delayed(topic, ms),
     settled: (lane) => lane.own || parts.trimmer.settled(lane.stream),
     abandoned: (name) => orphans.add(name),
-    leave: () => leave(lanes, group, consumer, parts),
+    leave: (name) => leave(lanes, group, name, parts),
   });
   callbacks.receiver = receiver;
   try {
@@ -227,7 +229,11 @@ async function leave(lanes: readonly Lane[], group: string, consumer: string, pa
   await Promise.all(
     parts.together(lanes).map((part) => {
       const streams = part.map((lane) => lane.stream);
-      return parts.commands.run(`cannot leave group "${group}"`, leaveGroup, streams, [group, consumer, 0]);
+      return parts.commands.run(`cannot leave group "${group}"`, leaveGroup, streams, [
+        group,
+        consumer,
+        idleConsumerMs,
+      ]);
     }),
   );
 }

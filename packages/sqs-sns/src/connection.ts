@@ -140,8 +140,11 @@ export class SqsSnsConnection implements Connection {
       report: (event) => context.report(event),
     });
     for (const [source, queue] of queues) receiver.read(queue, source);
-    void receiver.closed.then(() => {
-      for (const [source, queue] of queues) if ("broadcast" in source) this.#broadcasts.release(queue);
+    void receiver.closed.then((error) => {
+      for (const [source, queue] of queues) {
+        if ("broadcast" in source) this.#broadcasts.release(queue);
+        if (error) this.#parts.directory.forgetQueue(queue.name);
+      }
     });
     return this.#own(receiver);
   }
@@ -156,7 +159,9 @@ export class SqsSnsConnection implements Connection {
 
   /** n.b. A name that was looked up long ago may lead nowhere now; and a receiver that is opened has to be live. */
   async #present(queue: FoundQueue): Promise<FoundQueue> {
-    await this.#attributes(queue);
+    const { directory } = this.#parts;
+    if (!directory.wasThere(queue.name)) await this.#attributes(queue);
+    directory.sawQueue(queue.name);
     return queue;
   }
 

@@ -19,6 +19,8 @@ export interface FoundQueue {
 
 /** How long it is believed that somebody reads a topic. */
 const readersMs = 30_000;
+/** How long it is believed that a queue that was there is still there. */
+const presentMs = 60_000;
 
 /** Arns and urls by name, asked once. What turns out to be gone is forgotten and asked again. */
 export class Directory {
@@ -28,6 +30,8 @@ export class Directory {
   /** `arn:aws:sns:eu-central-1:123456789012:`; every topic's arn begins so. */
   #base: string | undefined;
   readonly #queues = new Map<string, string>();
+  /** When a queue was last known to be there. */
+  readonly #seen = new Map<string, number>();
   readonly #topics = new Map<string, FoundTopic>();
   /** Until when a topic is known to have a subscription, by arn. */
   readonly #read = new Map<string, number>();
@@ -50,6 +54,16 @@ export class Directory {
 
   learnQueue(name: string, url: string): void {
     this.#queues.set(name, url);
+    this.sawQueue(name);
+  }
+
+  sawQueue(name: string): void {
+    this.#seen.set(name, this.#runtime.monotonicMs());
+  }
+
+  /** Whether somebody looked at it lately. */
+  wasThere(name: string): boolean {
+    return (this.#seen.get(name) ?? -Infinity) > this.#runtime.monotonicMs() - presentMs;
   }
 
   learnReader(arn: string): void {
@@ -58,11 +72,12 @@ export class Directory {
 
   forgetQueue(name: string): void {
     this.#queues.delete(name);
+    this.#seen.delete(name);
   }
 
   /** A send found nothing there. */
   forget({ name, address }: { readonly name: string; readonly address: string }): void {
-    this.#queues.delete(name);
+    this.forgetQueue(name);
     this.#read.delete(address);
     for (const [topic, { arn }] of this.#topics) if (arn === address) this.#topics.delete(topic);
   }
@@ -171,7 +186,7 @@ export class Directory {
         this.#clients.calls.sqs.send(new GetQueueUrlCommand({ QueueName: name }), options),
       );
       if (QueueUrl === undefined) throw missing(`queue "${name}"`);
-      this.#queues.set(name, QueueUrl);
+      this.learnQueue(name, QueueUrl);
       return { name, url: QueueUrl, fifo };
     });
   }

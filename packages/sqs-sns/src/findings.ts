@@ -11,6 +11,10 @@ export interface Work {
   readonly runtime: Runtime;
   readonly mode: ProvisionMode;
   readonly signal: AbortSignal;
+  /** Policies of queues, as far as this run has seen or made them: 1,000 topics shall not be asked everything twice. */
+  readonly policies: Map<string, string | undefined>;
+  /** Queues that this run made. */
+  readonly fresh: Set<string>;
 }
 
 export function missing(resource: Resource): Finding {

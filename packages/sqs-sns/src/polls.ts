@@ -1,5 +1,5 @@
 import { type Message, ReceiveMessageCommand, type SQSClient } from "@aws-sdk/client-sqs";
-import type { DriverError, Runtime, Source } from "@sluice/core/driver";
+import { DriverError, type Runtime, type Source } from "@sluice/core/driver";
 import { timed } from "./call.ts";
 import type { FoundQueue } from "./directory.ts";
 import { translate } from "./errors.ts";
@@ -69,7 +69,7 @@ const widest = 4;
 /** n.b. Below a second the service asks only some of its servers, and an empty answer means nothing. */
 const rampSeconds = [1, 2, 5, 10, 20];
 /** The wait while more queues are to be asked than there are slots, without and with busy ones among them. */
-const crowdedSeconds = 2;
+const crowdedSeconds = 4;
 const busySeconds = 1;
 
 /** Longest delay of what an abandoned poll must not get. */
@@ -87,6 +87,7 @@ export class Polls {
   readonly #stale = new Map<string, number>();
   #active = 0;
   #activeIdle = 0;
+  #lastBusy = false;
   #pumping = false;
 
   constructor(parts: PollsParts) {
@@ -115,9 +116,13 @@ export class Polls {
   }
 
   #next(): Line | undefined {
-    const idleShare = Math.max(1, Math.floor(this.#parts.slots / 2));
-    if (this.#busy.length > 0 && (this.#idle.length === 0 || this.#activeIdle >= idleShare)) return this.#busy.shift();
-    return this.#idle.shift() ?? this.#busy.shift();
+    const idleShare = Math.floor(this.#parts.slots / 2);
+    // With a single slot they alternate.
+    const idleTurn = idleShare > 0 ? this.#activeIdle < idleShare : this.#lastBusy;
+    const first = idleTurn ? this.#idle : this.#busy;
+    const line = first.shift() ?? this.#idle.shift() ?? this.#busy.shift();
+    this.#lastBusy = line?.busy === true;
+    return line;
   }
 
   #start(line: Line, asked: number): void {
@@ -144,23 +149,21 @@ export class Polls {
 
   async #poll(line: Line, asked: number, seconds: number): Promise<void> {
     const doing = `cannot receive from queue "${line.queue.name}"`;
-    try {
-      const messages = await this.#receive(line, asked, seconds, doing);
-      line.polling--;
-      line.failures = 0;
-      line.attempt = undefined;
-      line.busy = messages.length > 0;
-      line.idle = line.busy ? 0 : line.idle + 1;
-      if (messages.length === receiveItems) line.width = Math.min(line.width + 1, widest);
-      else if (messages.length === 0) line.width = 1;
-      line.host.took(line, asked, messages);
-      this.offer(line);
-    } catch (error) {
-      line.polling--;
+    const answer = await this.#receive(line, asked, seconds, doing).catch((error: unknown) => translate(error, doing));
+    line.polling--;
+    if (answer instanceof DriverError) {
       line.failures++;
       line.width = 1;
-      line.host.failed(line, asked, translate(error, doing));
+      return line.host.failed(line, asked, answer);
     }
+    line.failures = 0;
+    line.attempt = undefined;
+    line.busy = answer.length > 0;
+    line.idle = line.busy ? 0 : line.idle + 1;
+    if (answer.length === receiveItems) line.width = Math.min(line.width + 1, widest);
+    else if (!line.busy) line.width = 1;
+    line.host.took(line, asked, answer);
+    this.offer(line);
   }
 
   async #receive(line: Line, asked: number, seconds: number, doing: string): Promise<readonly Message[]> {

@@ -1,6 +1,7 @@
 import { CreateQueueCommand, GetQueueAttributesCommand, type QueueAttributeName } from "@aws-sdk/client-sqs";
 import { DriverError, type Finding, type Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
+import { allowTopic } from "./policy.ts";
 import { created, differs, missing, unlessMissing, type Work } from "./findings.ts";
 
 /** Settings that say what a queue is. Others may be tuned by hand, as long as nothing is lost by it. */
@@ -10,7 +11,10 @@ export async function provisionQueue(resource: Resource, work: Work): Promise<Fi
   const { directory, mode } = work;
   const found = await unlessMissing(directory.queue(resource.name));
   const current = found && (await queueAttributes(found.url, resource.name, work));
-  if (current) return compare(resource, current);
+  if (current) {
+    work.policies.set(resource.name, current["Policy"]);
+    return compare(resource, current);
+  }
   if (found) directory.forgetQueue(resource.name);
   if (mode === "verify") return missing(resource);
   try {
@@ -62,8 +66,9 @@ function lossOfPoison(resource: Resource, current: Partial<Record<string, string
   return most < 20 ? [`its maxReceiveCount is ${most}, use 20 or more`] : [];
 }
 
-async function create(resource: Resource, { clients, directory, runtime, signal }: Work): Promise<string> {
-  const { deadLetters, maxReceiveCount, ...settings } = resource.settings;
+async function create(resource: Resource, work: Work): Promise<string> {
+  const { clients, directory, runtime, signal, policies, fresh } = work;
+  const { deadLetters, maxReceiveCount, topic, ...settings } = resource.settings;
   const given: Record<string, string> = {};
   for (const [name, value] of Object.entries(settings)) {
     // A queue that is not FIFO must not be told so.
@@ -73,10 +78,16 @@ async function create(resource: Resource, { clients, directory, runtime, signal 
     const deadLetterTargetArn = await directory.queueArn(deadLetters);
     given["RedrivePolicy"] = JSON.stringify({ deadLetterTargetArn, maxReceiveCount });
   }
+  if (typeof topic === "string") {
+    const arns = [await directory.queueArn(resource.name), await directory.arn(topic)] as const;
+    given["Policy"] = allowTopic(undefined, ...arns) ?? "";
+    policies.set(resource.name, given["Policy"]);
+  }
   const { QueueUrl = "" } = await call(
     { runtime, doing: `cannot create queue "${resource.name}"`, signal },
     (options) =>
       clients.calls.sqs.send(new CreateQueueCommand({ QueueName: resource.name, Attributes: given }), options),
   );
+  fresh.add(resource.name);
   return QueueUrl;
 }

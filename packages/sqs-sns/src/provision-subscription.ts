@@ -22,7 +22,8 @@ export async function provisionSubscription(resource: Resource, work: Work): Pro
     if (!allowed) losses.push(`the policy of queue "${name}" lets nothing of topic "${String(topic)}" in`);
   }
   if (losses.length > 0) return { resource, state: "loses-data", detail: losses.join(", ") };
-  const arn = await find(topicArn, queueArn, work);
+  // A queue that was made a moment ago has none, or an old one of ours that is made again by the same call.
+  const arn = work.fresh.has(String(queue)) ? undefined : await find(topicArn, queueArn, work);
   if (arn !== undefined) {
     directory.learnReader(topicArn);
     return compare(arn, resource, work);
@@ -39,12 +40,13 @@ async function arnOf(name: unknown, { directory }: Work): Promise<string | undef
 
 /** Lets the topic send to the queue; other statements of its policy stay. Answers false when it may not and we only look. */
 async function allow(name: string, topicArn: string, work: Work): Promise<boolean> {
-  const { clients, directory, runtime, signal, mode } = work;
+  const { clients, directory, runtime, signal, mode, policies } = work;
   const { url } = await directory.queue(name);
-  const current = await queueAttributes(url, name, work);
-  const policy = allowTopic(current?.["Policy"], await directory.queueArn(name), topicArn);
+  const current = policies.has(name) ? policies.get(name) : (await queueAttributes(url, name, work))?.["Policy"];
+  const policy = allowTopic(current, await directory.queueArn(name), topicArn);
   if (policy === undefined) return true;
   if (mode !== "create") return false;
+  policies.set(name, policy);
   await call({ runtime, doing: `cannot set the policy of queue "${name}"`, signal }, (options) =>
     clients.calls.sqs.send(new SetQueueAttributesCommand({ QueueUrl: url, Attributes: { Policy: policy } }), options),
   );

@@ -9,7 +9,8 @@ type Step = (resource: Resource, work: Work) => Promise<Finding | undefined>;
 
 /** What must be there before the next is looked at: a queue names its dead letters, a subscription both its ends. */
 const stages: readonly ((resource: Resource) => boolean)[] = [
-  ({ kind, settings }) => kind === "topic" || (kind === "queue" && settings["deadLetters"] === undefined),
+  ({ kind }) => kind === "topic",
+  ({ kind, settings }) => kind === "queue" && settings["deadLetters"] === undefined,
   ({ kind, settings }) => kind === "queue" && settings["deadLetters"] !== undefined,
   ({ kind }) => kind === "subscription",
 ];
@@ -21,10 +22,14 @@ const steps: Readonly<Record<string, Step>> = {
 };
 
 /** How many are looked at or made at once: each costs two or three calls. */
-const width = 8;
+const width = 16;
 
 /** Makes or checks resources. Findings, in their order, for everything that is not as it was before and right. */
-export async function provision(resources: readonly Resource[], work: Work): Promise<readonly Finding[]> {
+export async function provision(
+  resources: readonly Resource[],
+  tools: Omit<Work, "policies" | "fresh">,
+): Promise<readonly Finding[]> {
+  const work: Work = { ...tools, policies: new Map(), fresh: new Set() };
   const stranger = resources.find(({ kind }) => !Object.hasOwn(steps, kind));
   if (stranger) {
     throw new DriverError(

@@ -229,6 +229,8 @@ export class SqsReceiver implements Receiver, Host {
     const results = await hideAll(this.#parts, held, Math.ceil(ms / 1_000));
     for (const one of held) {
       const result = results.get(one);
+      // n.b. One that was settled meanwhile is refused too, and that is no loss.
+      if (this.#holdings.get(one.delivery) !== one) continue;
       if (result === "done") this.#holdings.renew(one, fromMs, ms);
       else if (result === "refused") lost.push(one.delivery, ...this.#lose(one));
     }

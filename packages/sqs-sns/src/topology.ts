@@ -90,7 +90,13 @@ function groupResources(
         FifoThroughputLimit: "perMessageGroupId",
       }
     : {};
-  const common = { MaximumMessageSize: queueBytes, VisibilityTimeout: settings.visibilitySeconds, ...fifo };
+  const common = {
+    MaximumMessageSize: queueBytes,
+    VisibilityTimeout: settings.visibilitySeconds,
+    ...fifo,
+    // Its policy lets this topic in.
+    topic: names.topic(topic.name, ordered),
+  };
   return [
     {
       // Also for groups without dead letters: it is where the broker itself puts what was received too often.

@@ -24,8 +24,8 @@ export interface PortableCapabilities extends Capabilities {
 export interface AtMostOnceCapabilities extends Capabilities {
   readonly delivery: "at-most-once";
   readonly broadcast: Present;
-  readonly headers: Present;
-  readonly filter: Present;
+  readonly headers: "absent";
+  readonly filter: "absent";
   readonly group: "absent";
   readonly ordered: "absent";
   readonly delay: { readonly group: "absent"; readonly topic: "absent" };
@@ -63,15 +63,15 @@ export function portable({ capabilities, ...driver }: AnyDriver): Driver<Portabl
 
 /** The same driver with the floor of the weakest broker. */
 export function atMostOnce({ capabilities, ...driver }: AnyDriver): Driver<AtMostOnceCapabilities> {
-  const { broadcast, headers, filter } = capabilities;
+  const { broadcast } = capabilities;
   return {
     ...driver,
     capabilities: {
       ...capabilities,
       delivery: "at-most-once",
       broadcast: present(broadcast),
-      headers: present(headers),
-      filter: present(filter),
+      headers: "absent",
+      filter: "absent",
       group: "absent",
       ordered: "absent",
       delay: { group: "absent", topic: "absent" },

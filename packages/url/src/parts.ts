@@ -1,6 +1,6 @@
 import { SluiceError } from "@sluice/core";
 
-export interface Host {
+interface Host {
   readonly name: string;
   readonly port: number | undefined;
 }

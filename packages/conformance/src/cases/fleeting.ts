@@ -128,7 +128,7 @@ async function missAndTell(context: CaseContext): Promise<void> {
   await send(makeItems(context.run, 20, { producer: "before" }));
   await effects(context, topic, "b", 20);
   const during = send(makeItems(context.run, 60, { producer: "during" }));
-  await within(60_000, "the connection is cut", cut());
+  await within(120_000, "the connection is cut", cut());
   await within(60_000, "every publish settles", during);
   const seen = () => context.journal.ids("effect", topic.name, "b");
   const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 60_000 };

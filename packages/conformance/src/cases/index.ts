@@ -9,12 +9,14 @@ import { interop } from "./interop.ts";
 import { leases } from "./leases.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { limits } from "./limits.ts";
+import { looking } from "./looking.ts";
 import { names } from "./names.ts";
 import { negative } from "./negative.ts";
 import { network } from "./network.ts";
 import { ordering } from "./ordering.ts";
 import { payload } from "./payload.ts";
 import { provisioning } from "./provisioning.ts";
+import { restarts } from "./restarts.ts";
 import { retry } from "./retry.ts";
 import { seeking } from "./seeking.ts";
 import { settlement } from "./settlement.ts";
@@ -36,11 +38,13 @@ export const catalogue: readonly Case[] = [
   ...provisioning,
   ...names,
   ...retry,
+  ...looking,
   ...seeking,
   ...transactions,
   ...hygiene,
   ...negative,
   ...faults,
+  ...restarts,
   ...network,
 ];
 

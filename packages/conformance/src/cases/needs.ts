@@ -24,6 +24,9 @@ export const needs: Readonly<Record<NeedName, Needs>> = {
   renewal: { what: "a lease that can be prolonged", holds: ({ lease }) => lease?.renew === true },
   prefix: { what: "a log with a committed prefix", holds: ({ capabilities }) => capabilities.release === "absent" },
   transactions: { what: "transactions", holds: ({ capabilities }) => capabilities.transactions !== "absent" },
+  backlog: { what: "backlog", holds: ({ capabilities }) => capabilities.backlog !== "absent" },
+  commit: { what: "commit of any records", holds: ({ capabilities }) => capabilities.commit === "record" },
+  persistent: { what: "persistent", holds: ({ capabilities }) => capabilities.persistent },
   seek: { what: "seek", holds: ({ capabilities }) => capabilities.seek !== "absent" },
   atMostOnce: { what: "delivery: at-most-once", holds: ({ capabilities }) => capabilities.delivery === "at-most-once" },
   groupless: { what: "a broker without groups", holds: ({ capabilities }) => capabilities.group === "absent" },
@@ -49,6 +52,9 @@ export type NeedName =
   | "deliveries"
   | "transactions"
   | "seek"
+  | "backlog"
+  | "commit"
+  | "persistent"
   | "atMostOnce"
   | "groupless";
 

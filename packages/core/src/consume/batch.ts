@@ -11,13 +11,14 @@ export interface BatchItem<Payload> {
   readonly context: Context;
 }
 
+/** What a batch handler returns: nothing, or one per item. */
+export type BatchAnswer = void | readonly (undefined | Outcome | Error)[];
+
 /**
  * Returns nothing (all done), or one outcome per item in the order of the items: `undefined` = done, an Outcome, or an Error.
  * A throw without such an answer is isolated: the batch is split in halves until the items that fail stand alone.
  */
-export type BatchHandler<Payload> = (
-  items: readonly BatchItem<Payload>[],
-) => void | readonly (undefined | Outcome | Error)[] | Promise<void | readonly (undefined | Outcome | Error)[]>;
+export type BatchHandler<Payload> = (items: readonly BatchItem<Payload>[]) => BatchAnswer | Promise<BatchAnswer>;
 
 interface Entry<Payload> extends BatchItem<Payload> {
   resolve(outcome: void | Outcome): void;
@@ -72,7 +73,7 @@ export class Batcher<Payload> {
   }
 
   async #call(entries: readonly Entry<Payload>[]): Promise<void> {
-    let outcomes: void | readonly (undefined | Outcome | Error)[];
+    let outcomes: BatchAnswer;
     try {
       outcomes = await this.#handler(entries);
     } catch (error) {

@@ -20,6 +20,7 @@ import { count, type Work } from "./work.ts";
 export interface ContextHost {
   readonly timeoutMs: number;
   readonly group: string;
+  readonly batch: boolean;
   readonly logger: Logger;
   wallMs(): number;
   monotonicMs(): number;
@@ -54,6 +55,18 @@ export class HandlerContext implements Context {
   /** A fresh view per run: what a failed handler changed is not seen by the next. */
   get message(): Message {
     return (this.#message ??= messageOf(this.#work));
+  }
+
+  get group(): string {
+    return this.#host.group;
+  }
+
+  get shard(): string {
+    return this.#work.delivery.shard;
+  }
+
+  get batch(): boolean {
+    return this.#host.batch;
   }
 
   get signal(): AbortSignal {

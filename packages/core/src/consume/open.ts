@@ -12,7 +12,7 @@ import {
 import { events, type SettledFate } from "../events.ts";
 import { SluiceError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { compose, type Middleware } from "../middleware.ts";
+import { type BatchMiddleware, compose, type Middleware } from "../middleware.ts";
 import type { Outcome } from "../outcome.ts";
 import type { AnyTopic } from "../topic.ts";
 import { decode } from "./decode.ts";
@@ -53,6 +53,7 @@ export async function openSubscription(
   topics: readonly AnyTopic[],
   options: SubscribeOptions,
   run: Run,
+  batch?: BatchRun,
 ): Promise<Subscription> {
   const settings = settingsOf(bus.driver, topics, options);
   checkCount(bus, topics);
@@ -68,6 +69,7 @@ export async function openSubscription(
     sources,
     middleware,
     run,
+    batch,
     decode: (work) => decode(work.topic, work.delivery),
   });
   bus.opened(subscription);
@@ -113,7 +115,13 @@ export interface Plan {
   readonly sources: readonly Source[];
   readonly middleware: Required<Pick<Middleware, "delivery" | "attempt">>;
   readonly run: Run;
+  readonly batch?: BatchRun | undefined;
   readonly decode: (work: Work) => unknown;
+}
+
+/** Present where the handler is one of batches. */
+export interface BatchRun {
+  readonly middleware: readonly BatchMiddleware[];
 }
 
 /** Puts the parts of a subscription together; nothing touches the broker before `start`. */
@@ -130,7 +138,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     settleBatch: keeper.current?.limits.settleBatch ?? 256,
     delayMs: keeper.current?.limits.delayMs ?? Number.POSITIVE_INFINITY,
     mover: moverOf(bus, capabilities, settings, (on) => engine.block(on)),
-    host: hostOf(bus, settings),
+    host: hostOf(bus, settings, plan.batch !== undefined),
     decode: plan.decode,
     run: attempt.length > 0 ? wrapped(attempt, run) : run,
     delivery: delivery.length > 0 ? wrappedDelivery(delivery) : undefined,
@@ -159,17 +167,23 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     engine,
     intake,
     limits: new TimeLimits(runtime, engine, settings.timeoutMs),
-    chain: [...delivery.map(nameOf), "retry and dead letter", ...attempt.map(nameOf)],
+    chain: [
+      ...delivery.map(nameOf),
+      "retry and dead letter",
+      ...attempt.map(nameOf),
+      ...(plan.batch?.middleware.map(nameOf) ?? []),
+    ],
     canRelease: settings.transactional || capabilities.release !== "absent",
     closed: () => bus.closed(subscription),
   });
   return subscription;
 }
 
-function hostOf(bus: BusParts, settings: Settings): ContextHost {
+function hostOf(bus: BusParts, settings: Settings, batch: boolean): ContextHost {
   return {
     timeoutMs: settings.timeoutMs,
     group: settings.name,
+    batch,
     transactional: settings.transactional,
     logger: bus.logger,
     wallMs: () => bus.runtime.wallMs(),

@@ -1,6 +1,6 @@
 import type { Capabilities, Filter, Start } from "../driver/index.ts";
 import type { Duration } from "../duration.ts";
-import type { AttemptMiddleware, DeliveryMiddleware } from "../middleware.ts";
+import type { AttemptMiddleware, BatchMiddleware, DeliveryMiddleware } from "../middleware.ts";
 import type { DeliveryOption, Unsupported } from "../publish/options.ts";
 
 /** When and how often a failed message is tried again. Waits are drawn from 0 … min(maxDelay, firstDelay × factor^n): full jitter. */
@@ -32,6 +32,8 @@ interface BaseSubscribeOptions {
   readonly middleware?: {
     readonly delivery?: readonly DeliveryMiddleware[];
     readonly attempt?: readonly AttemptMiddleware[];
+    /** Only where the handler is one of batches. */
+    readonly batch?: readonly BatchMiddleware[];
   };
   /** Ends the subscription with a drain. */
   readonly signal?: AbortSignal;

@@ -45,6 +45,11 @@ interface Publishing {
   receipt: Receipt | undefined;
 }
 
+/** Why a message is published, where there is more to say than that somebody called. */
+type Origin = Partial<Pick<Draft, "cause" | "batch">>;
+
+const plain: Origin = {};
+
 /** Publishes to one topic. Keep it: `bus.publish` looks it up each time. */
 export class Producer<Input = unknown, Output = Input, C extends Capabilities = Capabilities> {
   readonly topic: Topic<Input, Output>;
@@ -88,25 +93,29 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
     }
     // A wrong deadline is a fault of the call, not of each message.
     this.#dueAt(0, options.deadline);
-    return Promise.all(
+    const ended = Promise.withResolvers<unknown>();
+    const batch = { size: entries.length, settled: ended.promise };
+    const results = await Promise.all(
       entries.map((entry: BatchEntry<Input, C>) =>
-        this.publish(entry.payload, { ...(entry.options as PublishOptions), ...options }).then(
+        this.publish(entry.payload, { ...(entry.options as PublishOptions), ...options }, { batch }).then(
           (receipt): BatchResult => ({ status: "sent", receipt }),
           (error: unknown): BatchResult => ({ status: "failed", error: withOutcome(error) }),
         ),
       ),
     );
+    ended.resolve(undefined);
+    return results;
   }
 
-  /** `send` for the bus: with the delivery whose handler publishes, if any. */
+  /** `send` for the bus: with the delivery whose handler publishes, or the batch, if any. */
   publish(
     payload: Input,
     options: PublishOptions,
-    cause?: Draft["cause"],
+    origin: Origin = plain,
     join?: (item: SendItem) => void,
   ): Promise<Receipt> {
     const { id = this.#port.runtime.id() } = options;
-    const receipt = this.#publish(id, payload, options, cause, join);
+    const receipt = this.#publish(id, payload, options, origin, join);
     if (events.published.hasSubscribers || events.publishFailed.hasSubscribers) this.#tell(id, receipt);
     return receipt;
   }
@@ -115,13 +124,13 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
     id: string,
     payload: Input,
     options: PublishOptions,
-    cause: Draft["cause"],
+    { cause, batch }: Origin,
     join: Publishing["join"],
   ): Promise<Receipt> {
     try {
       const nowMs = this.#port.runtime.monotonicMs();
       const deadlineMs = this.#dueAt(nowMs, options.deadline);
-      const message = draft(this.topic, id, payload, options, this.#port, cause);
+      const message = draft(this.topic, id, payload, options, this.#port, cause, batch);
       const delayed = options.delay !== undefined || options.deliverAt !== undefined;
       const prepared = this.#preparation?.ready(delayed, deadlineMs);
       if (prepared === undefined && !this.#gate.busy && !(message instanceof Promise)) {

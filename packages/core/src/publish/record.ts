@@ -39,15 +39,16 @@ export function draft<Input, Output>(
   options: PublishOptions,
   port: RecordPort,
   cause: Draft["cause"],
+  batch?: Draft["batch"],
 ): Draft | Promise<Draft> {
   const { schema } = topic;
   // Without a schema Input and Output are the same type.
-  if (!schema) return named(topic, id, payload, payload as unknown as Output, options, port, cause);
+  if (!schema) return named(topic, id, payload, payload as unknown as Output, options, port, cause, batch);
   const what = `${port.driver}: payload for "${topic.name}"`;
   const checked = attempt(topic, port, () => validate(schema, payload, what));
-  if (!(checked instanceof Promise)) return named(topic, id, payload, checked, options, port, cause);
+  if (!(checked instanceof Promise)) return named(topic, id, payload, checked, options, port, cause, batch);
   return checked.then(
-    (late) => named(topic, id, payload, late, options, port, cause),
+    (late) => named(topic, id, payload, late, options, port, cause, batch),
     (error: unknown) => {
       throw invalidPayload(topic, port, error);
     },
@@ -62,6 +63,7 @@ function named<Input, Output>(
   options: PublishOptions,
   port: RecordPort,
   cause: Draft["cause"],
+  batch: Draft["batch"],
 ): Draft {
   const refuse = refusal(topic.name, port);
   if (options.delivery !== "at-most-once" && port.capabilities().delivery === "at-most-once") {
@@ -71,7 +73,10 @@ function named<Input, Output>(
   // n.b. what a message's handler publishes brings trace and correlation along: a driver without headers takes what it can.
   if (options.headers !== undefined && cause === undefined && port.capabilities().headers === "absent") {
     const help = "put it into the payload";
-    throw notStored("UNSUPPORTED", `${port.driver}: message to "${topic.name}" has headers, which this broker has not; ${help}`);
+    throw notStored(
+      "UNSUPPORTED",
+      `${port.driver}: message to "${topic.name}" has headers, which this broker has not; ${help}`,
+    );
   }
   if (options.id !== undefined && (typeof id !== "string" || !/^[\x21-\x7e]{1,128}$/.test(id))) {
     throw refuse("INVALID_MESSAGE", `has id ${show(id)}; use 1 to 128 printable ASCII characters without blanks`);
@@ -84,6 +89,7 @@ function named<Input, Output>(
     headers: firstHeaders(options.headers, topic.codec.contentType, refuse),
     payload,
     cause,
+    batch,
   };
 }
 

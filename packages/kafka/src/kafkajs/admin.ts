@@ -52,6 +52,7 @@ export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): A
       });
     },
     ends: (topics) => retrying(runtime, () => endsOf(cluster, topics)),
+    offsetsFrom: (topic, time) => retrying(runtime, () => offsetsFrom(cluster, topic, time)),
     committed: (groupId, topics) => retrying(runtime, () => committedOf(cluster, groupId, topics)),
     committedAt: (groupId, places) => retrying(runtime, () => committedAt(cluster, groupId, places)),
     commitIdle: (groupId, positions) => retrying(runtime, () => commitIdle(cluster, groupId, positions)),
@@ -114,6 +115,19 @@ async function endsOf(cluster: Cluster, topics: readonly string[]): Promise<Ends
     }),
   );
   return ends;
+}
+
+async function offsetsFrom(cluster: Cluster, topic: string, time: number): Promise<ReadonlyMap<number, number>> {
+  const places = placesOf(await existing(cluster, [topic]));
+  const byLeader = Map.groupBy(places, ({ leader }) => leader);
+  const found = await Promise.all([...byLeader].map(([leader, theirs]) => offsetsAt(cluster, leader, theirs, time)));
+  const offsets = new Map(found.flatMap((part) => [...part]));
+  return new Map(
+    places.flatMap(({ partition }): [number, number][] => {
+      const offset = offsets.get(placeName(topic, partition)) ?? -1;
+      return offset < 0 ? [] : [[partition, offset]];
+    }),
+  );
 }
 
 function placesOf(leaders: Leaders): readonly (TopicPartition & { readonly leader: number })[] {

@@ -12,8 +12,8 @@ const { CompressionCodecs } = createRequire(import.meta.url)("kafkajs") as {
 };
 
 interface Codec {
-  compress(bytes: Buffer): Promise<Buffer>;
-  decompress(bytes: Buffer): Promise<Buffer>;
+  readonly compress: (bytes: Buffer) => Promise<Buffer>;
+  readonly decompress: (bytes: Buffer) => Promise<Buffer>;
 }
 
 /** Numbers of the codecs in a batch's attributes. */
@@ -29,9 +29,12 @@ const remedies: Readonly<Record<Compression, string>> = {
 
 const gzip: Codec = { compress: promisify(zlib.gzip), decompress: promisify(zlib.unzip) };
 
+/** Resolves to a package that need not be installed; `undefined` when it is not. */
+type Load = (name: string) => Promise<unknown>;
+
 /** @throws DriverError `CONFIG` when the codec is not there, naming what brings it */
-export async function codecFor(compression: Compression): Promise<Codec> {
-  const codec = await find(compression);
+export async function codecFor(compression: Compression, load: Load = optional): Promise<Codec> {
+  const codec = await find(compression, load);
   if (codec) return codec;
   throw new DriverError(
     "CONFIG",
@@ -47,16 +50,17 @@ export function compressionType(compression: Compression): number {
  * Makes every codec that is there known to kafkajs, whose list is one for the whole process, and leaves alone what somebody else
  * has put into it. Those that are missing say in their error what to install.
  */
-export async function registerCodecs(): Promise<void> {
+export async function registerCodecs(load: Load = optional): Promise<void> {
   for (const compression of ["snappy", "lz4", "zstd"] as const) {
     const type = types[compression];
     if (isThere(type)) continue;
-    const codec = await find(compression);
+    const codec = await find(compression, load);
     CompressionCodecs[type] = codec
       ? () => ({ compress: ({ buffer }: { buffer: Buffer }) => codec.compress(buffer), decompress: codec.decompress })
       : () => {
-          const problem = `kafka: a batch is compressed with ${compression}, for which there is no codec here; ${remedies[compression]}`;
-          throw new DriverError("UNSUPPORTED", problem);
+          const problem = `a batch is compressed with ${compression}, for which there is no codec here; ${remedies[compression]}`;
+          // n.b. by this name kafkajs gives up at once; anything else it would try again and again.
+          throw Object.assign(new Error(problem), { name: "KafkaJSNotImplemented" });
         };
   }
 }
@@ -71,7 +75,7 @@ function isThere(type: number): boolean {
   }
 }
 
-async function find(compression: Compression): Promise<Codec | undefined> {
+async function find(compression: Compression, load: Load): Promise<Codec | undefined> {
   switch (compression) {
     case "none":
       return { compress: async (bytes) => bytes, decompress: async (bytes) => bytes };
@@ -80,7 +84,7 @@ async function find(compression: Compression): Promise<Codec | undefined> {
     case "zstd":
       return zstd();
     case "snappy": {
-      const snappy = await optional<SnappyBlocks>("snappyjs");
+      const snappy = (await load("snappyjs")) as SnappyBlocks | undefined;
       return (
         snappy &&
         inOneGo(
@@ -90,7 +94,7 @@ async function find(compression: Compression): Promise<Codec | undefined> {
       );
     }
     case "lz4": {
-      const lz4 = await optional<Lz4Blocks>("lz4js");
+      const lz4 = (await load("lz4js")) as Lz4Blocks | undefined;
       return (
         lz4 &&
         inOneGo(
@@ -112,10 +116,9 @@ function inOneGo(compress: (bytes: Buffer) => Buffer, decompress: (bytes: Buffer
   return { compress: async (bytes) => compress(bytes), decompress: async (bytes) => decompress(bytes) };
 }
 
-/** `undefined` when the package is not installed. */
-async function optional<T>(name: string): Promise<T | undefined> {
+async function optional(name: string): Promise<unknown> {
   try {
-    const module = (await import(name)) as { readonly default: T };
+    const module = (await import(name)) as { readonly default: unknown };
     return module.default;
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND") return undefined;

@@ -6,7 +6,7 @@ interface ProduceInput {
   readonly acks: number;
   readonly timeout: number;
   readonly transactionalId?: string | undefined;
-  readonly producerId: unknown;
+  readonly producerId?: string | number | undefined;
   readonly producerEpoch: number;
   readonly compression: number;
   readonly topicData: readonly {
@@ -81,7 +81,7 @@ async function encodeProduce(
   compress: Compress,
 ): Promise<Buffer> {
   const options = {
-    producerId: BigInt(String(producerId ?? -1)),
+    producerId: BigInt(producerId ?? -1),
     producerEpoch,
     compression,
     transactional: transactionalId !== undefined,

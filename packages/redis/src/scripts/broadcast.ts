@@ -1,21 +1,13 @@
-import { type Script, script } from "./script.ts";
+import { idFunctions, type Script, script } from "./script.ts";
 
 /**
  * Where a broadcast begins in each stream: after the last entry, or where it was; and whether something may have been deleted since.
  *
  * KEYS: streams… ARGV: earlier positions, or ''. Answers per stream: start, '1' for a gap; or '' when there is no such stream.
  */
-export const begin: Script = script(`
-local function parts(id)
-  local milliseconds, sequence = string.match(id, '(%d+)-(%d+)')
-  return tonumber(milliseconds), tonumber(sequence)
-end
-local function before(one, other)
-  local a, b = parts(one)
-  local c, d = parts(other)
-  return a < c or (a == c and b < d)
-end
-
+export const begin: Script = script(
+  idFunctions,
+  `
 local answers = {}
 for index, stream in ipairs(KEYS) do
   if redis.call('EXISTS', stream) == 0 then
@@ -38,4 +30,5 @@ for index, stream in ipairs(KEYS) do
   end
 end
 return answers
-`);
+`,
+);

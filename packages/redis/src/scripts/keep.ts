@@ -1,4 +1,4 @@
-import { type Script, script } from "./script.ts";
+import { idFunctions, type Script, script } from "./script.ts";
 
 /**
  * Makes empty streams and their groups, and says what was there. n.b. an empty stream stays: there is no other way to make one
@@ -10,9 +10,12 @@ export const make: Script = script(`
 local made = 0
 for _, stream in ipairs(KEYS) do
   if ARGV[1] == '' then
-    if redis.call('EXISTS', stream) == 0 then
+    local type = redis.call('TYPE', stream).ok
+    if type == 'none' then
       redis.call('XDEL', stream, redis.call('XADD', stream, '*', 'empty', ''))
       made = made + 1
+    elseif type ~= 'stream' then
+      return redis.error_reply('WRONGTYPE the key is a ' .. type .. ', not a stream')
     end
   else
     local answer = redis.pcall('XGROUP', 'CREATE', stream, ARGV[1], ARGV[2], 'MKSTREAM')
@@ -27,45 +30,49 @@ return made
 `);
 
 /**
- * Trims a stream to what some group has not settled, and to what is young. A stream that no group reads is left alone, unless it has
- * hard limits.
+ * Trims streams to what some group has not settled, and to what is young. A stream that no group reads is left alone, unless there
+ * are hard limits.
  *
- * KEYS: stream. ARGV: retention in milliseconds, most entries or '', greatest age in milliseconds or ''. Answers how many entries
- * were deleted, and how many of them some group had not settled.
+ * KEYS: streams… ARGV: retention in milliseconds, most entries or '', greatest age in milliseconds or ''. Answers how many entries
+ * were deleted, and how many of them by the hard limits.
  */
-export const trim: Script = script(`
-local function parts(id)
-  local milliseconds, sequence = string.match(id, '(%d+)-(%d+)')
-  return tonumber(milliseconds), tonumber(sequence)
-end
-local function before(one, other)
-  local a, b = parts(one)
-  local c, d = parts(other)
-  return a < c or (a == c and b < d)
-end
-
-if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return { 0, 0 } end
+export const trim: Script = script(
+  idFunctions,
+  `
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local settled
-for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local values = {}
-  for index = 1, #info, 2 do values[info[index]] = info[index + 1] end
-  local oldest = values['last-delivered-id']
-  if values['pending'] > 0 then oldest = redis.call('XPENDING', KEYS[1], values['name'])[2] end
-  if not settled or before(oldest, settled) then settled = oldest end
+local young = string.format('%.0f-0', now - tonumber(ARGV[1]))
+local deleted, hard = 0, 0
+
+local function settledUpTo(stream)
+  local settled
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local values = {}
+    for index = 1, #info, 2 do values[info[index]] = info[index + 1] end
+    local oldest = values['last-delivered-id']
+    if values['pending'] > 0 then oldest = redis.call('XPENDING', stream, values['name'])[2] end
+    if not settled or before(oldest, settled) then settled = oldest end
+  end
+  return settled
 end
-local deleted, unread = 0, 0
-if settled then
-  local young = string.format('%.0f-0', now - tonumber(ARGV[1]))
-  deleted = redis.call('XTRIM', KEYS[1], 'MINID', '~', before(settled, young) and settled or young, 'LIMIT', 0)
+
+for _, stream in ipairs(KEYS) do
+  if redis.call('TYPE', stream).ok == 'stream' then
+    local settled = settledUpTo(stream)
+    if settled then
+      local least = before(settled, young) and settled or young
+      deleted = deleted + redis.call('XTRIM', stream, 'MINID', '~', least, 'LIMIT', 0)
+    end
+    if ARGV[2] ~= '' then hard = hard + redis.call('XTRIM', stream, 'MAXLEN', '~', ARGV[2], 'LIMIT', 0) end
+    if ARGV[3] ~= '' then
+      local oldest = string.format('%.0f', now - tonumber(ARGV[3]))
+      hard = hard + redis.call('XTRIM', stream, 'MINID', '~', oldest, 'LIMIT', 0)
+    end
+  end
 end
-if ARGV[2] ~= '' then unread = unread + redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[2], 'LIMIT', 0) end
-if ARGV[3] ~= '' then
-  unread = unread + redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', now - tonumber(ARGV[3])), 'LIMIT', 0)
-end
-return { deleted + unread, unread }
-`);
+return { deleted + hard, hard }
+`,
+);
 
 /**
  * What waits in a stream for a group: not delivered, delivered and not settled, age of the oldest not delivered. -1 = cannot be told.

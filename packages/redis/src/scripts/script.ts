@@ -10,3 +10,17 @@ export function script(...parts: readonly string[]): Script {
   const lua = parts.join("\n");
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
 }
+
+/** Compares entry ids: as text, 9-0 would come after 10-0. */
+export const idFunctions = `
+local function parts(id)
+  local milliseconds, sequence = string.match(id, '(%d+)-(%d+)')
+  return tonumber(milliseconds), tonumber(sequence)
+end
+
+local function before(one, other)
+  local a, b = parts(one)
+  local c, d = parts(other)
+  return a < c or (a == c and b < d)
+end
+`;

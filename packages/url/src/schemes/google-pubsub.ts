@@ -1,18 +1,24 @@
 import type { Driver } from "@sluice/core/driver";
+import type { GooglePubsubOptions } from "@sluice/google-pubsub";
 import { load } from "../load.ts";
-import { read } from "../parameters.ts";
+import { type ParameterKind, read } from "../parameters.ts";
 import { only, type Parts } from "../parts.ts";
+
+/** Options of the driver that a text can hold. */
+type Written = Exclude<keyof GooglePubsubOptions, "projectId" | "client">;
 
 const pubsubParameters = {
   prefix: "text",
   endpoint: "text",
+  intake: ["stream", "pull"],
+  topicRetentionHours: "number",
   leaseSeconds: "number",
   exactlyOnce: "flag",
   retainAcked: "flag",
   retentionDays: "number",
   deliveryLimit: "number",
   heartbeat: "number",
-} as const;
+} as const satisfies Record<Written, ParameterKind>;
 
 /** `pubsub://project`; without a project, what the client library finds. */
 export async function pubsubDriver(parts: Parts): Promise<Driver> {

@@ -1,14 +1,19 @@
 import type { Driver } from "@sluice/core/driver";
 import type { KafkaOptions } from "@sluice/kafka";
 import { load } from "../load.ts";
-import { read, type Values } from "../parameters.ts";
+import { type ParameterKind, read, type Values } from "../parameters.ts";
 import { only, type Parts, wrong } from "../parts.ts";
 import { tlsOf, tlsParameters } from "../tls.ts";
 
 const mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 
+/** Options of the driver that a text can hold: one that is added there does not compile here until it is in the table. */
+type Written = Exclude<keyof KafkaOptions, "brokers" | "ssl" | "sasl">;
+
 const kafkaParameters = {
   prefix: "text",
+  sharedGroups: "flag",
+  compression: ["none", "gzip", "snappy", "lz4", "zstd"],
   clientId: "text",
   ssl: "flag",
   mechanism: mechanisms,
@@ -22,7 +27,7 @@ const kafkaParameters = {
   connectionTimeout: "number",
   metadataMaxAge: "number",
   ...tlsParameters,
-} as const;
+} as const satisfies Record<Written | "ssl" | "mechanism" | keyof typeof tlsParameters, ParameterKind>;
 
 export async function kafkaDriver(parts: Parts): Promise<Driver> {
   const { scheme, hosts } = parts;

@@ -1,8 +1,12 @@
 import type { Driver } from "@sluice/core/driver";
+import type { RabbitOptions } from "@sluice/rabbitmq";
 import { load } from "../load.ts";
-import { read } from "../parameters.ts";
+import { type ParameterKind, read } from "../parameters.ts";
 import { only, type Parts, wrong } from "../parts.ts";
 import { tlsOf, tlsParameters } from "../tls.ts";
+
+/** Options of the driver that a text can hold. */
+type Written = Exclude<keyof RabbitOptions, "url" | "urls" | "username" | "password" | "tls">;
 
 const rabbitParameters = {
   prefix: "text",
@@ -13,7 +17,7 @@ const rabbitParameters = {
   maxMessageBytes: "number",
   consumerTimeoutMs: "number",
   ...tlsParameters,
-} as const;
+} as const satisfies Record<Written | keyof typeof tlsParameters, ParameterKind>;
 
 /** The path is the virtual host, decoded once: `amqp://host/%2F` and `amqp://host` are the default one. */
 export async function rabbitDriver(parts: Parts): Promise<Driver> {

@@ -1,7 +1,7 @@
 import type { Driver } from "@sluice/core/driver";
-import type { RedisOptions } from "@sluice/redis";
+import type { RedisOptions, RedisPubsubOptions } from "@sluice/redis";
 import { load } from "../load.ts";
-import { read } from "../parameters.ts";
+import { type ParameterKind, read } from "../parameters.ts";
 import { only, type Parts, wrong } from "../parts.ts";
 import { tlsOf, tlsParameters } from "../tls.ts";
 
@@ -13,6 +13,14 @@ const connectionParameters = {
   ...tlsParameters,
 } as const;
 
+type ConnectionParameter = keyof typeof connectionParameters;
+
+/** Options of the driver that a text can hold. */
+type Written<Options> = Exclude<
+  keyof Options,
+  "url" | "cluster" | "sentinel" | "username" | "password" | "tls" | "natMap" | "client"
+>;
+
 const redisParameters = {
   ...connectionParameters,
   leaseMs: "number",
@@ -21,9 +29,16 @@ const redisParameters = {
   maxAgeMs: "number",
   deduplicationMs: "number",
   maxMessageBytes: "number",
-} as const;
+} as const satisfies Record<Written<RedisOptions> | ConnectionParameter, ParameterKind>;
 
-const redisPubsubParameters = { ...connectionParameters, tls: "flag" } as const;
+const redisPubsubParameters = {
+  ...connectionParameters,
+  tls: "flag",
+  sharded: "flag",
+  format: ["cloudevents", "raw"],
+  inbox: "number",
+  overflow: ["oldest", "newest"],
+} as const satisfies Record<Written<RedisPubsubOptions> | ConnectionParameter | "tls", ParameterKind>;
 
 export async function redisDriver(parts: Parts): Promise<Driver> {
   const { cluster, sentinel, ca, cert, key, servername, ...values } = read(parts, redisParameters);

@@ -1,7 +1,11 @@
 import type { Driver } from "@sluice/core/driver";
+import type { SqsSnsOptions } from "@sluice/sqs-sns";
 import { load } from "../load.ts";
-import { read } from "../parameters.ts";
+import { type ParameterKind, read } from "../parameters.ts";
 import { only, type Parts, wrong } from "../parts.ts";
+
+/** Options of the driver that a text can hold. */
+type Written = Exclude<keyof SqsSnsOptions, "region" | "credentials" | "clients">;
 
 const sqsParameters = {
   prefix: "text",
@@ -14,7 +18,7 @@ const sqsParameters = {
   retentionSeconds: "number",
   maxMessageBytes: "number",
   md5: "flag",
-} as const;
+} as const satisfies Record<Written, ParameterKind>;
 
 /** `sqs://region`; without a region, and without keys, what the AWS SDK finds. */
 export async function sqsDriver(parts: Parts): Promise<Driver> {

@@ -1,0 +1,2 @@
+export { otel } from "./otel.ts";
+export type { OtelOptions, Telemetry } from "./otel.ts";

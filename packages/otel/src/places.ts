@@ -1,0 +1,191 @@
+import type { Attributes, BatchObservableResult, Observable } from "@opentelemetry/api";
+import type { Context, Draft, Driver, Resource } from "@sluice/core";
+import type { DeclaredTopic } from "@sluice/core/driver";
+import { type Words, wordsOf } from "./conventions.ts";
+
+/** What all spans and metrics of one topic, or of one group of it, have in common. */
+export interface Place {
+  /** The broker's own name of what is written to, or read from. */
+  readonly destination: string;
+  readonly span: Attributes;
+  /** Without names once there are too many of them. */
+  readonly metric: Attributes;
+  /** Messages that handlers have now. */
+  inFlight: number;
+}
+
+export interface PlacesOptions {
+  readonly attributes: Attributes;
+  /** Most places that metrics tell apart. */
+  readonly most: number;
+}
+
+/** Places that are remembered; a name beyond them is looked up for each message. */
+const mostKept = 10_000;
+
+/** What topics and groups are called on the broker. Learns how they were declared from what core asks the driver. */
+export class Places {
+  readonly words: Words;
+  readonly #driver: Driver;
+  readonly #options: PlacesOptions;
+  readonly #declared = new Map<string, DeclaredTopic>();
+  readonly #places = new Map<string, Place>();
+  /** Metric attributes of what is counted without names, by verb. */
+  readonly #nameless = new Map<string, Attributes>();
+  /** Shown in the broker's own tools; known before anything is sent or handled. */
+  clientName = "sluice";
+
+  constructor(driver: Driver, options: PlacesOptions) {
+    this.words = wordsOf(driver);
+    this.#driver = driver;
+    this.#options = options;
+  }
+
+  declare(topics: readonly DeclaredTopic[]): void {
+    for (const topic of topics) {
+      // n.b. core also asks about one group at a time: what it does not name then is still there.
+      const before = this.#declared.get(topic.name)?.groups ?? [];
+      const others = before.filter(({ name }) => !topic.groups.some((group) => group.name === name));
+      this.#declared.set(topic.name, { ...topic, groups: [...others, ...topic.groups] });
+    }
+  }
+
+  /** Where a publish goes. */
+  sending({ name, ordering, shards }: Draft["topic"]): Place {
+    const known = this.#places.get(name);
+    if (known) return known;
+    if (!this.#declared.has(name)) {
+      this.declare([{ name, ordered: ordering === "key", shards, delays: false, groups: [] }]);
+    }
+    return this.#keep(name, this.words.sendSystem, this.words.send, "send", this.#topic(name), {});
+  }
+
+  /** Where a group's messages, or a broadcast's, come from. */
+  handling(topic: string, group: string): Place {
+    // Names have no blanks.
+    const key = `${topic} ${group}`;
+    const known = this.#places.get(key);
+    if (known) return known;
+    const { system, process } = this.words;
+    const queue = this.#queue(topic, group);
+    const subscription =
+      this.#driver.name === "google-pubsub" ? { "messaging.destination.subscription.name": queue } : {};
+    const own = { "messaging.consumer.group.name": group, ...subscription };
+    return this.#keep(key, system, process, "process", queue, own);
+  }
+
+  /** Reports what handlers have now. */
+  observe(result: BatchObservableResult, inFlight: Observable): void {
+    const sums = new Map<Attributes, number>();
+    for (const place of this.#places.values()) {
+      if (place.span["messaging.operation.type"] !== "process") continue;
+      sums.set(place.metric, (sums.get(place.metric) ?? 0) + place.inFlight);
+    }
+    for (const [attributes, sum] of sums) result.observe(inFlight, sum, attributes);
+  }
+
+  #keep(key: string, system: string, verb: string, type: string, destination: string, own: Attributes): Place {
+    const { attributes, most } = this.#options;
+    const common = { ...attributes, "messaging.system.name": system, "messaging.operation.name": verb };
+    const names = { "messaging.destination.name": destination, ...own };
+    const nameless = this.#nameless.get(verb) ?? common;
+    this.#nameless.set(verb, nameless);
+    const place: Place = {
+      destination,
+      span: { ...common, "messaging.operation.type": type, ...names, "messaging.client.id": this.clientName },
+      metric: this.#places.size >= most ? nameless : { ...common, ...names },
+      inFlight: 0,
+    };
+    if (this.#places.size < mostKept) this.#places.set(key, place);
+    return place;
+  }
+
+  #topic(name: string): string {
+    const resources = this.#resources(name, undefined);
+    return resources.find(({ kind }) => /^(topic|exchange|stream|channel)$/.test(kind))?.name ?? name;
+  }
+
+  /** What a group reads from, where it is another thing than the topic. */
+  #queue(name: string, group: string): string {
+    const topic = this.#topic(name);
+    const resources = this.#resources(name, group);
+    switch (this.#driver.name) {
+      case "rabbitmq":
+        return rabbitName(topic, "", resources.find(({ kind }) => kind === "shards")?.name ?? "");
+      case "sqs-sns":
+        return resources.find(({ kind }) => kind === "subscription")?.name ?? topic;
+      case "google-pubsub":
+        return (
+          resources.find(({ kind, settings }) => kind === "subscription" && settings["topic"] === topic)?.name ?? topic
+        );
+      default:
+        return topic;
+    }
+  }
+
+  #resources(name: string, group: string | undefined): readonly Resource[] {
+    const declared = this.#declared.get(name) ?? { name, ordered: false, shards: 1 };
+    const known = this.#declared.get(name)?.groups.filter((each) => each.name === group) ?? [];
+    try {
+      const topics = [{ ...declared, delays: false, groups: known }];
+      return this.#driver.topology({ topics }).filter(({ shared }) => !shared);
+    } catch {
+      return [];
+    }
+  }
+}
+
+/** Exchange, routing key and queue as one name: without what is empty, and without saying the same twice. */
+export function rabbitName(exchange: string, routingKey: string, queue: string): string {
+  const parts = [exchange, routingKey === queue ? "" : routingKey, queue].filter((part) => part !== "");
+  return parts.join(":") || "amq.default";
+}
+
+/** Routing keys that the driver itself makes: words of a key's hash, which would make a name of its own out of each. */
+const ownRoutingKey = /^(u|k(\.[01]){10})$/;
+
+/** What only this message has, in the broker's own words. */
+export function detailsOf(driver: string, { message, native, shard }: Context): Attributes {
+  switch (driver) {
+    case "kafka": {
+      const [partition, offset] = [at(native, "partition"), at(native, "offset")];
+      return {
+        ...keyOf("kafka", message.key),
+        ...(typeof partition === "number" && { "messaging.destination.partition.id": String(partition) }),
+        ...(typeof offset === "string" && { "kafka.offset": Number(offset) }),
+        ...(at(native, "value") === null && { "kafka.message.tombstone": true }),
+      };
+    }
+    case "rabbitmq": {
+      const fields = at(native, "fields");
+      const [exchange, key, tag] = [at(fields, "exchange"), at(fields, "routingKey"), at(fields, "deliveryTag")];
+      if (typeof exchange !== "string" || typeof key !== "string") return {};
+      const routingKey = ownRoutingKey.test(key) ? "" : key;
+      return {
+        "messaging.destination.name": rabbitName(exchange, routingKey, shard),
+        ...(key !== "" && { "rabbitmq.destination.routing_key": key }),
+        ...(typeof tag === "number" && { "rabbitmq.message.delivery_tag": tag }),
+      };
+    }
+    case "google-pubsub":
+      return {
+        ...keyOf("google-pubsub", message.key),
+        ...(message.deliveries !== undefined && { "gcp.pubsub.message.delivery_attempt": message.deliveries }),
+      };
+    default:
+      return none;
+  }
+}
+
+const none: Attributes = {};
+
+/** The key, where the broker has one of its own and it is text. */
+export function keyOf(driver: string, key: Draft["key"]): Attributes {
+  if (typeof key !== "string") return none;
+  if (driver === "kafka") return { "kafka.message.key": key };
+  return driver === "google-pubsub" ? { "gcp.pubsub.message.ordering_key": key } : none;
+}
+
+function at(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+}

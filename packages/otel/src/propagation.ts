@@ -1,0 +1,89 @@
+import {
+  type Context as OtelContext,
+  isSpanContextValid,
+  propagation,
+  ROOT_CONTEXT,
+  type SpanContext,
+  type TextMapGetter,
+  type TextMapSetter,
+  trace,
+} from "@opentelemetry/api";
+import { type Draft, deadLetterHeaders } from "@sluice/core";
+import { emptyHeaders, type Headers, type Limits } from "@sluice/core/driver";
+
+type ReadHeaders = Readonly<Headers>;
+
+const getter: TextMapGetter<ReadHeaders> = {
+  keys: (headers) => Object.keys(headers),
+  // Google's own client writes its trace under a prefix.
+  get: (headers, name) => headers[name] ?? headers[name.toLowerCase()] ?? headers[`googclient_${name}`],
+};
+
+const setter: TextMapSetter<Headers> = {
+  set(headers, name, value) {
+    headers[name] = value;
+  },
+};
+
+/** The trace and the baggage that came with a message. Anybody may have written them: what cannot be read is not there. */
+export function extract(headers: ReadHeaders): OtelContext {
+  try {
+    return propagation.extract(ROOT_CONTEXT, headers, getter);
+  } catch {
+    return ROOT_CONTEXT;
+  }
+}
+
+/** Where a message was made: the span in its headers. */
+export function creationOf(context: OtelContext): SpanContext | undefined {
+  const creation = trace.getSpanContext(context);
+  return creation && isSpanContextValid(creation) ? creation : undefined;
+}
+
+/** The first one's, where something on the way to the dead letters wrote another into the message. */
+export function firstOf(headers: ReadHeaders): SpanContext | undefined {
+  const traceparent = headers[deadLetterHeaders.originalTraceparent];
+  if (traceparent === undefined || traceparent === headers["traceparent"]) return undefined;
+  return creationOf(extract({ traceparent }));
+}
+
+/** A trace that the caller of a publish put into the message: it stays. What core handed on from the cause is none. */
+export function givenBy({ headers, cause }: Draft): SpanContext | undefined {
+  for (const name of propagation.fields()) {
+    if (name === "baggage" || headers[name] === undefined) continue;
+    if (headers[name] !== cause?.message.headers[name]) return creationOf(extract(headers));
+  }
+  return undefined;
+}
+
+/** Writes trace and baggage into a message, over what core handed on from its cause. Baggage that the caller gave stays. */
+export function inject(context: OtelContext, { headers, cause }: Draft, limits: Limits | undefined): void {
+  const fresh = emptyHeaders();
+  propagation.inject(context, fresh, setter);
+  const names = Object.keys(fresh);
+  // Tracing is suppressed, or nothing propagates: what came along goes on as it is.
+  if (names.length === 0) return;
+  const before = cause?.message.headers;
+  for (const name of propagation.fields()) {
+    if (fresh[name] === undefined && headers[name] !== undefined && headers[name] === before?.[name])
+      delete headers[name];
+  }
+  for (const name of names) {
+    const given = name === "baggage" && headers[name] !== undefined && headers[name] !== before?.[name];
+    if (!given) headers[name] = fresh[name] ?? "";
+  }
+  if (limits && names.length > 1) fit(headers, limits);
+}
+
+/** Room for what core and the driver still add. */
+const kept = 4;
+
+/** A message must not fail for its trace: baggage goes first, then the vendors' state, never the trace itself. */
+function fit(headers: Headers, limits: Limits): void {
+  for (const name of ["baggage", "tracestate"]) {
+    const names = Object.keys(headers);
+    const bytes = names.reduce((sum, each) => sum + each.length + Buffer.byteLength(headers[each] ?? ""), 0);
+    if (names.length + kept <= limits.headers && bytes + kept * 64 <= limits.headersBytes) return;
+    delete headers[name];
+  }
+}

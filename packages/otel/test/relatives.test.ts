@@ -1,0 +1,246 @@
+import { context as otelContext, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
+import { suppressTracing } from "@opentelemetry/core";
+import { type Context, isSluiceError } from "@sluice/core";
+import fc from "fast-check";
+import { beforeEach, describe, expect, test } from "vitest";
+import { bench, Invoices, Orders } from "./support/bench.ts";
+import { registerSdk } from "./support/sdk.ts";
+
+const sdk = registerSdk();
+beforeEach(() => sdk.reset());
+
+const order = { orderId: "o-1" };
+const given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const tracer = trace.getTracer("service");
+
+function withTenant<T>(run: () => T): T {
+  const baggage = propagation.createBaggage({ tenant: { value: "Amélie & co" } });
+  return otelContext.with(propagation.setBaggage(ROOT_CONTEXT, baggage), run);
+}
+
+describe("what goes out", () => {
+  test("is a child of what is active; baggage goes along, also through what a handler publishes", async () => {
+    const { bus, clock } = await bench();
+    const tenants: unknown[] = [];
+    const see = () => void tenants.push(propagation.getActiveBaggage()?.getEntry("tenant")?.value);
+    await clock.run(bus.subscribe(Invoices, { group: "mail" }, see));
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing" }, async (_order, context) => {
+        see();
+        await context.publish(Invoices, "i-1");
+      }),
+    );
+    const http = tracer.startSpan("POST /orders", { kind: SpanKind.SERVER });
+    await withTenant(() => {
+      const inside = trace.setSpan(otelContext.active(), http);
+      return otelContext.with(inside, () => clock.run(bus.publish(Orders, order)));
+    });
+    http.end();
+    await clock.run(bus.close());
+    expect(tenants).toEqual(["Amélie & co", "Amélie & co"]);
+    expect(sdk.spans().map(({ name, parent }) => `${parent} > ${name}`)).toEqual([
+      "undefined > POST /orders",
+      "POST /orders > send orders",
+      "send orders > process orders",
+      "process orders > send invoices",
+      "send invoices > process invoices",
+    ]);
+  });
+
+  test("baggage that a handler takes away does not go on", async () => {
+    const { bus, clock } = await bench();
+    let headers: Readonly<Record<string, string>> = {};
+    await clock.run(
+      bus.subscribe(Invoices, { group: "mail" }, (_invoice, { message }) => void ({ headers } = message)),
+    );
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing" }, async (_order, context) => {
+        const without = propagation.deleteBaggage(otelContext.active());
+        await otelContext.with(without, () => context.publish(Invoices, "i-1"));
+      }),
+    );
+    await withTenant(() => clock.run(bus.publish(Orders, order)));
+    await clock.run(bus.close());
+    expect(Object.keys(headers)).toContain("traceparent");
+    expect(Object.keys(headers)).not.toContain("baggage");
+  });
+
+  test("a trace that the caller gave stays: the send span links to it", async () => {
+    const { bus, clock } = await bench();
+    let headers: Readonly<Record<string, string>> = {};
+    await clock.run(bus.subscribe(Orders, { group: "billing" }, (_order, { message }) => void ({ headers } = message)));
+    await clock.run(bus.publish(Orders, order, { headers: { traceparent: given, tracestate: "a=1", baggage: "b=2" } }));
+    await clock.run(bus.close());
+    expect(headers).toMatchObject({ traceparent: given, tracestate: "a=1", baggage: "b=2" });
+    const [sent, handled] = sdk.spans();
+    expect(sent).toMatchObject({ kind: "CLIENT", parent: undefined, links: [{ to: "b7ad6b7169203331" }] });
+    expect(handled).toMatchObject({ parent: "b7ad6b7169203331", links: [{ to: "b7ad6b7169203331" }] });
+  });
+
+  test("a publish that fails says so on its span, with the code", async () => {
+    const { bus, clock } = await bench();
+    const error: unknown = await clock.run(
+      bus.publish(Orders, order, { headers: { "": "" } }).catch((e: unknown) => e),
+    );
+    await clock.run(bus.close());
+    expect(isSluiceError(error, "INVALID_MESSAGE")).toBe(true);
+    expect(sdk.spans()).toMatchObject([{ name: "send orders", attributes: { "error.type": "INVALID_MESSAGE" } }]);
+    expect(sdk.spans()[0]?.error).toContain("header name");
+  });
+
+  test("where the caller suppresses tracing nothing is traced, and what came along goes on as it is", async () => {
+    const { bus, clock } = await bench();
+    let headers: Readonly<Record<string, string>> = {};
+    await clock.run(
+      bus.subscribe(Invoices, { group: "mail" }, (_invoice, { message }) => void ({ headers } = message)),
+    );
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing" }, async (_order, context) => {
+        await otelContext.with(suppressTracing(otelContext.active()), () => context.publish(Invoices, "i-1"));
+      }),
+    );
+    await clock.run(bus.publish(Orders, order, { headers: { traceparent: given } }));
+    await clock.run(bus.close());
+    expect(headers["traceparent"]).toBe(given);
+    expect(sdk.spans().map(({ name }) => name)).toEqual(["send orders", "process orders", "process invoices"]);
+  });
+
+  test("baggage that is too much for the broker's headers stays behind, the trace does not", async () => {
+    const { bus, clock } = await bench();
+    const seen: (string | undefined)[] = [];
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing" }, (_order, { message: { headers } }) => {
+        seen.push(headers["baggage"], headers["traceparent"]?.slice(0, 3));
+      }),
+    );
+    const bytes = bus.limits.headersBytes;
+    const baggage = propagation.createBaggage({ tenant: { value: "x".repeat(4000) } });
+    await otelContext.with(propagation.setBaggage(ROOT_CONTEXT, baggage), () =>
+      clock.run(bus.publish(Orders, order, { headers: { big: "x".repeat(bytes - 2000) } })),
+    );
+    await clock.run(bus.close());
+    expect(seen).toEqual([undefined, "00-"]);
+  });
+});
+
+describe("what comes in", () => {
+  test("every group of a topic has the message's span for parent; the name of what is active does not matter", async () => {
+    const { bus, clock } = await bench();
+    const start = tracer.startSpan("start of the service");
+    await otelContext.with(trace.setSpan(ROOT_CONTEXT, start), async () => {
+      await clock.run(bus.subscribe(Orders, { group: "billing" }, () => undefined));
+      await clock.run(bus.subscribe(Orders, { group: "stock" }, () => undefined));
+      await clock.run(bus.subscribe(Orders, { broadcast: "prices" }, () => undefined));
+    });
+    await clock.run(bus.publish(Orders, order));
+    await clock.run(bus.close());
+    const handled = sdk.spans().filter(({ name }) => name === "process orders");
+    expect(handled.map(({ parent, links }) => [parent, links.length])).toEqual(
+      Array.from({ length: 3 }, () => ["send orders", 1]),
+    );
+    const groups = handled.map(({ attributes }) => Reflect.get(attributes, "messaging.consumer.group.name"));
+    expect(new Set(groups)).toEqual(new Set(["billing", "stock", "prices"]));
+  });
+
+  test("parent 'link': a trace of its own, with the link and the baggage", async () => {
+    const { bus, clock } = await bench({ parent: "link" });
+    let tenant: unknown;
+    const see = () => void (tenant = propagation.getActiveBaggage()?.getEntry("tenant")?.value);
+    await clock.run(bus.subscribe(Orders, { group: "billing" }, see));
+    await withTenant(() => clock.run(bus.publish(Orders, order)));
+    await clock.run(bus.close());
+    const [sent, handled] = sdk.finished();
+    expect(handled?.parentSpanContext).toBeUndefined();
+    expect(handled?.spanContext().traceId).not.toBe(sent?.spanContext().traceId);
+    expect(handled?.links[0]?.context.spanId).toBe(sent?.spanContext().spanId);
+    expect(tenant).toBe("Amélie & co");
+  });
+
+  test("an outcome that is no error is told; a run in this process after another is a span of its own", async () => {
+    const { bus, clock } = await bench();
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing", retry: { firstDelay: 1 } }, (_order, context) => {
+        if (context.message.attempt === 1) return context.retry({ reason: "not yet" });
+        return context.drop("never mind");
+      }),
+    );
+    await clock.run(bus.publish(Orders, order));
+    await clock.advance(10_000);
+    await clock.run(bus.close());
+    const handled = sdk.spans().slice(1);
+    expect(handled.map(({ attributes, error }) => [Reflect.get(attributes, "sluice.outcome"), error])).toEqual([
+      ["retry", undefined],
+      ["drop", undefined],
+    ]);
+  });
+
+  test("a loop over a consumer gets the span by contextOf", async () => {
+    const { bus, clock, telemetry } = await bench();
+    const consumer = await clock.run(bus.consumer(Orders, { group: "billing" }));
+    await clock.run(bus.publish(Orders, order));
+    const { value: delivery } = await clock.run(consumer.next());
+    if (!delivery) throw new Error("no delivery");
+    const of = (context: Context) => telemetry.contextOf(context);
+    await otelContext.with(of(delivery.context), () => clock.run(bus.publish(Invoices, "inside")));
+    await clock.run(delivery.context.publish(Invoices, "by its context"));
+    delivery.done();
+    await clock.run(bus.close());
+    expect(sdk.spans().map(({ name, parent }) => `${parent} > ${name}`)).toEqual([
+      "undefined > send orders",
+      "send orders > process orders",
+      "process orders > send invoices",
+      "process orders > send invoices",
+    ]);
+  });
+
+  test("a dead letter whose trace somebody else wrote over links to both", async () => {
+    const { bus, clock } = await bench();
+    await clock.run(bus.subscribe(Orders, { group: "billing" }, () => undefined));
+    const first = "00-11111111111111111111111111111111-2222222222222222-01";
+    const headers = { traceparent: given, "dlq-original-traceparent": first };
+    await clock.run(bus.publish(Orders, order, { headers }));
+    await clock.run(bus.close());
+    expect(sdk.spans()[1]?.links).toEqual([{ to: "b7ad6b7169203331" }, { to: "2222222222222222" }]);
+  });
+});
+
+describe("hostile headers", () => {
+  const header = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 300 }),
+    fc.constantFrom(
+      given.toUpperCase(),
+      `${given}-extra`,
+      given.replace("00-", "ff-"),
+      "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+      "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+      "%ZZ=%ZZ,=,;;;,a=%",
+      "__proto__=1,constructor=2",
+      "a=b,".repeat(5000),
+      "\u0000",
+      "",
+    ),
+  );
+
+  test("are ignored: the handler runs, once, in a span", async () => {
+    const { bus, clock } = await bench();
+    let runs = 0;
+    await clock.run(bus.subscribe(Orders, { group: "billing" }, () => void runs++));
+    const headers = fc.record(
+      { traceparent: header, tracestate: header, baggage: header, "dlq-original-traceparent": header },
+      { requiredKeys: [] },
+    );
+    let wanted = 0;
+    await fc.assert(
+      fc.asyncProperty(headers, async (hostile) => {
+        await clock.run(bus.publish(Orders, order, { headers: hostile }));
+        wanted++;
+      }),
+      { numRuns: 200, seed: 5 },
+    );
+    await clock.run(bus.close());
+    expect(runs).toBe(wanted);
+    expect(sdk.spans().filter(({ name, error }) => name === "process orders" && error === undefined)).toHaveLength(
+      wanted,
+    );
+  });
+});
