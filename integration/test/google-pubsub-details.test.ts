@@ -106,7 +106,10 @@ describe.skipIf(!running)("google-pubsub", () => {
     const deadLetters = bus.deadLetters(topic, { group: "g" });
     await eventually("it is a dead letter", async () => (await deadLetters.list()).letters.length === 1);
     const { letters } = await deadLetters.list();
-    expect(letters[0]).toMatchObject({ reason: "crash-suspect", errorMessage: expect.stringContaining("10 deliveries") });
+    expect(letters[0]).toMatchObject({
+      reason: "crash-suspect",
+      errorMessage: expect.stringContaining("10 deliveries"),
+    });
     expect(Object.keys(letters[0]?.headers ?? {}).filter((name) => name.startsWith("CloudPubSub"))).toEqual([]);
   });
 
@@ -121,7 +124,7 @@ describe.skipIf(!running)("google-pubsub", () => {
     const first = await read();
     await eventually("it is handled", () => seen.length === 1);
     await first.close();
-    await bus.seek(topic, { group: "g" }, { native: snapshot });
+    await bus.seek(topic, { group: "g", to: { native: snapshot } });
     await read();
     await eventually("it is handled again", () => seen.length === 2);
     await client(bus).snapshot(snapshot).delete();
@@ -152,7 +155,9 @@ describe.skipIf(!running)("google-pubsub", () => {
       message: expect.stringContaining(`${name}~g`),
     });
     await declare(opened, name);
-    expect(events).toEqual([expect.objectContaining({ kind: "recreated", detail: expect.stringContaining(`${name}~g`) })]);
+    expect(events).toEqual([
+      expect.objectContaining({ kind: "recreated", detail: expect.stringContaining(`${name}~g`) }),
+    ]);
     await receiverOf(opened.connection, name);
   });
 

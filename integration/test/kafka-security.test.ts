@@ -132,14 +132,20 @@ describe.skipIf(!secure)("a broker with TLS and logins", () => {
     },
   );
 
-  test("a token that has run out is refused; the next attempt asks for another", async () => {
-    const tokens = [token(-60), token(300)];
+  test("a token that has run out is refused, on a broker that gets no other", async () => {
+    const sasl: KafkaSasl = { mechanism: "OAUTHBEARER", token: async () => token(-60) };
+    await expect(connect(kafka(optionsWith(sasl)))).rejects.toMatchObject({
+      code: "UNAUTHORIZED",
+      message: expect.stringContaining("refused the token"),
+    });
+  });
+
+  test("a token that has run out is replaced: the next login asks for another", async () => {
     let asked = 0;
-    const sasl: KafkaSasl = { mechanism: "OAUTHBEARER", token: async () => tokens[Math.min(asked++, 1)] ?? "" };
+    const sasl: KafkaSasl = { mechanism: "OAUTHBEARER", token: async () => token(asked++ === 0 ? -60 : 300) };
     const driver = kafka(optionsWith(sasl));
-    console.log(await connect(driver).catch((e: unknown) => e));
-    await expect(connect(driver)).rejects.toMatchObject({ code: "UNAUTHORIZED" });
-    await (await connect(driver)).close();
+    const bus = await connect(driver).catch(() => connect(driver));
+    await bus.close();
     expect(asked).toBeGreaterThan(1);
   });
 

@@ -1,6 +1,13 @@
 /** What is special about Redis: trimming, findings, deleted streams, lost replies, delays whose owner died. */
 import { connect, topic as declareTopic } from "@sluice/core";
-import { type Connection, emptyHeaders, type OutgoingRecord, type SendItem } from "@sluice/core/driver";
+import {
+  type Connection,
+  type Delivery,
+  emptyHeaders,
+  type OutgoingRecord,
+  type Receiver,
+  type SendItem,
+} from "@sluice/core/driver";
 import { nodeRuntime } from "@sluice/core";
 import { redis, type RedisOptions } from "@sluice/redis";
 import { Redis } from "ioredis";
@@ -164,6 +171,63 @@ describe.skipIf(!running)("redis", () => {
     await bus.publish(topic, { n: 2 });
     await eventually("the second arrives", () => seen.includes(2));
     expect(kinds).toContain("recreated");
+  });
+
+  it("tells exactly how much a broadcast missed, and nothing when it missed nothing", async () => {
+    const gaps: number[] = [];
+    const driver = redis({ url, retentionMs: 0 });
+    const name = `broadcast-${process.pid}`;
+    const connection = await driver.connect({
+      runtime: nodeRuntime,
+      signal: signal(),
+      clientName: name,
+      report: ({ kind, count = -1 }) => void (kind === "gap" && gaps.push(count)),
+    });
+    closing.push(() => connection.close(AbortSignal.timeout(2_000)));
+    const topic = fresh();
+    await make(connection, topic, ["g"]);
+    const listen = () =>
+      connection.receiver([{ topic, broadcast: "b", instance: "i" }], {
+        ordered: false,
+        window: 500,
+        windowBytes: 1e8,
+        lost() {},
+      });
+    const take = async (receiver: Receiver, wanted: number) => {
+      const found: Delivery[] = [];
+      while (found.length < wanted) found.push(...((await receiver.receive(wanted - found.length, signal())) ?? []));
+      await receiver.settle(found.map((delivery) => ({ delivery, accept: true })));
+    };
+    const round = async (n: number) => {
+      const items = Array.from({ length: 250 }, (_, index) => ({ to: { topic }, record: record(`b${n}.${index}`) }));
+      await send(connection, items);
+      const { receiver, found } = await read(connection, topic, "g", 250);
+      await receiver.settle(found.map((delivery) => ({ delivery, accept: true })));
+      await receiver.close(signal());
+      await connection.sweep?.(signal());
+      return client.xlen(topic);
+    };
+    const cut = async (receiver: Receiver) => {
+      const clients = String(await client.client("LIST")).split("\n");
+      const id = clients.find((line) => line.includes(`name=${name}-reader`))?.match(/^id=(\d+)/)?.[1] ?? "";
+      await client.client("KILL", "ID", id);
+      expect(await receiver.closed).toMatchObject({ retryable: true });
+    };
+    const first = await listen();
+    await send(connection, [{ to: { topic }, record: record("b0") }]);
+    await take(first, 1);
+    await cut(first);
+    const rest = await round(1);
+    const second = await listen();
+    await take(second, rest);
+    expect(gaps).toEqual([250 - rest]);
+    await cut(second);
+    await client.xtrim(topic, "MAXLEN", 0);
+    const third = await listen();
+    await send(connection, [{ to: { topic }, record: record("b2") }]);
+    await take(third, 1);
+    expect(gaps).toHaveLength(1);
+    await third.close(signal());
   });
 
   it("finds a server that evicts", async () => {

@@ -328,7 +328,11 @@ export class Member {
       shards: () => this.shards.values(),
       commit: (positions) => this.#commit(positions),
       stored: () => this.#hooks.changed(),
-      failed: (error) => this.#commitFailed(error),
+      failed: (error) => {
+        const failure = toDriverError(error, `group "${this.#reads.groupId}" cannot commit`);
+        // Lost: the next join decides who goes on, and where.
+        if (failure.code !== "LOST") this.fail(failure);
+      },
     };
   }
 
@@ -348,11 +352,5 @@ export class Member {
     if (this.#ended) throw new DriverError("LOST", `kafka: group "${this.#reads.groupId}": the receiver was closed`);
     if (!this.#transactions) return this.#client.commit(positions);
     await this.#transactions.offsets(positions);
-  }
-
-  #commitFailed(error: unknown): void {
-    const failure = toDriverError(error, `group "${this.#reads.groupId}" cannot commit`);
-    // Lost: the next join decides who goes on, and where.
-    if (failure.code !== "LOST") this.fail(failure);
   }
 }

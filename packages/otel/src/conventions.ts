@@ -11,12 +11,14 @@ export interface Words {
   readonly system: string;
   readonly send: string;
   readonly process: string;
+  /** A copy to a group's own entry or dead letters: where `process` reads, too. */
+  readonly copy: string;
 }
 
 const words: Readonly<Record<string, Words>> = {
   kafka: same("kafka", "send", "process"),
   rabbitmq: same("rabbitmq", "publish", "consume"),
-  "sqs-sns": { sendSystem: "aws.sns", system: "aws.sqs", send: "publish", process: "process" },
+  "sqs-sns": { ...same("aws.sqs", "publish", "process"), sendSystem: "aws.sns", copy: "send" },
   "google-pubsub": same("gcp.pubsub", "send", "subscribe"),
   redis: same("redis", "xadd", "process"),
   "redis-pubsub": same("redis", "publish", "process"),
@@ -29,7 +31,7 @@ export function wordsOf(driver: { readonly name: string; readonly system: string
 }
 
 function same(system: string, send: string, process: string): Words {
-  return { sendSystem: system, system, send, process };
+  return { sendSystem: system, system, send, process, copy: send };
 }
 
 /** Names until 1.44 of what 1.45 renamed. */

@@ -123,14 +123,13 @@ function finish(parts: Parts, { metric }: Place, span: Span, ending: Ending<unkn
 }
 
 function count({ metrics }: Parts, place: Place, context: Context, seen: WeakSet<Context>): void {
-  place.inFlight++;
   const { instruments } = metrics;
-  if (!instruments) return;
-  if (!seen.has(context)) {
+  if (instruments && !seen.has(context)) {
     seen.add(context);
     instruments.consumed.add(1, place.metric);
   }
-  if (context.message.attempt > 1) instruments.retries.add(1, place.metric);
+  if (context.message.attempt > 1) instruments?.retries.add(1, place.metric);
+  place.inFlight++;
 }
 
 /** The span of a message for code that runs outside of its handler, such as a loop over a consumer. */

@@ -35,13 +35,12 @@ function begin(parts: Parts, { to, record }: SendItem, move: Move): (ending: End
   const reason =
     move === "dead-letter" ? { "sluice.dead_letter.reason": record.headers[deadLetterHeaders.reason] } : {};
   const span = parts.tracer.startSpan(
-    `send ${place.destination}`,
+    `${words.copy} ${place.destination}`,
     {
       kind: SpanKind.CLIENT,
       attributes: spanAttributes(parts, {
         ...place.span,
-        "messaging.system.name": words.system,
-        "messaging.operation.name": "send",
+        "messaging.operation.name": words.copy,
         "messaging.operation.type": "send",
         "messaging.message.id": record.id,
         "sluice.move": move,

@@ -148,8 +148,10 @@ const ownRoutingKey = /^(u|k(\.[01]){10})$/;
 export function detailsOf(driver: string, { message, native, shard }: Context): Attributes {
   switch (driver) {
     case "kafka": {
-      const [partition, offset] = [at(native, "partition"), at(native, "offset")];
+      const [topic, partition, offset] = [at(native, "topic"), at(native, "partition"), at(native, "offset")];
       return {
+        // A retry comes from the group's own entry, which is a topic, too: partition and offset are of that one.
+        ...(typeof topic === "string" && { "messaging.destination.name": topic }),
         ...keyOf("kafka", message.key),
         ...(typeof partition === "number" && { "messaging.destination.partition.id": String(partition) }),
         ...(typeof offset === "string" && { "kafka.offset": Number(offset) }),

@@ -60,6 +60,12 @@ describe("golden spans of", () => {
     const place = { "messaging.destination.partition.id": "1", "kafka.offset": 17 };
     expect(handled).toMatchObject(handle("kafka", "process", "shop.orders", { ...key, ...place }));
     expect(handled?.attributes).not.toHaveProperty("kafka.message.tombstone");
+    sdk.reset();
+    const [, again] = await spansOn(kafka({ brokers: ["127.0.0.1:9092"] }), {
+      ...native,
+      topic: "_orders.billing.retry",
+    });
+    expect(again?.name).toBe("process _orders.billing.retry");
   });
 
   test("RabbitMQ, with a foreign producer's routing key", async () => {

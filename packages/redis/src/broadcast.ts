@@ -4,6 +4,7 @@ import type {
   Delivery,
   Receiver,
   ReceiverOptions,
+  Runtime,
   SettleResult,
   Settlement,
 } from "@sluice/core/driver";
@@ -17,6 +18,12 @@ import { begin } from "./scripts/broadcast.ts";
 import type { Together } from "./slots.ts";
 import { settled, unlessAborted } from "./waiting.ts";
 
+/** How far a broadcast got in a stream: the last entry, and which one that was since the stream was made. */
+export interface StreamPosition {
+  readonly id: string;
+  readonly count: number;
+}
+
 /** One stream of a broadcast. */
 interface Tap {
   readonly stream: string;
@@ -24,9 +31,13 @@ interface Tap {
   /** Where the position outlives this receiver. */
   readonly label: string;
   cursor: string;
+  count: number;
   /** Unsettled ids in order, each with the one before it. */
   readonly open: Map<string, string>;
 }
+
+/** How often a broadcast that lags looks whether entries were deleted before it read them. */
+const checkMs = 5_000;
 
 export interface BroadcastParts {
   readonly link: Link;
@@ -35,7 +46,8 @@ export interface BroadcastParts {
   readonly streams: readonly { readonly stream: string; readonly source: BroadcastSource }[];
   readonly together: Together;
   /** Up to where each broadcast instance of this process got. */
-  readonly positions: Map<string, string>;
+  readonly positions: Map<string, StreamPosition>;
+  readonly runtime: Runtime;
   readonly report: ConnectContext["report"];
 }
 
@@ -51,6 +63,8 @@ export class BroadcastReceiver implements Receiver {
   #bytes = 0;
   #reading: Promise<void> | undefined;
   #room: (() => void) | undefined;
+  #behind = false;
+  #checkAtMs = 0;
   #ended = false;
   #failed = false;
 
@@ -64,24 +78,13 @@ export class BroadcastReceiver implements Receiver {
 
   /** @throws DriverError NOT_FOUND */
   static async open(parts: BroadcastParts): Promise<BroadcastReceiver> {
-    const taps: Tap[] = [];
-    for (const part of parts.together(parts.streams)) {
-      const labels = part.map(({ stream, source }) => [stream, source.broadcast, source.instance].join("\0"));
-      const answer = await parts.link.run(
-        "cannot begin a broadcast",
-        begin,
-        part.map(({ stream }) => stream),
-        labels.map((label) => parts.positions.get(label) ?? ""),
-      );
-      for (const [index, { stream, source }] of part.entries()) {
-        const [cursor, gap] = startOf(answer, index);
-        if (cursor === "") throw missing(source.topic);
-        if (gap) parts.report({ kind: "gap", source, detail: gapText(source, stream) });
-        const label = labels[index] ?? "";
-        parts.positions.set(label, cursor);
-        taps.push({ stream, source, label, cursor, open: new Map() });
-      }
-    }
+    const taps = parts.streams.map(({ stream, source }): Tap => {
+      const label = [stream, source.broadcast, source.instance].join("\0");
+      const { id, count } = parts.positions.get(label) ?? { id: "", count: 0 };
+      return { stream, source, label, cursor: id, count, open: new Map() };
+    });
+    await look(parts, taps);
+    for (const { label, cursor, count } of taps) parts.positions.set(label, { id: cursor, count });
     return new BroadcastReceiver(parts, taps);
   }
 
@@ -134,15 +137,27 @@ export class BroadcastReceiver implements Receiver {
       const found = await reader.read("cannot read a broadcast", ["xread", "COUNT", count], streams, cursors, Infinity);
       let left = room;
       for (const tap of this.#taps) {
-        for (const entry of found?.get(tap.stream) ?? []) {
+        const entries = found?.get(tap.stream) ?? [];
+        this.#behind ||= entries.length >= Number(count);
+        for (const entry of entries) {
           // What does not fit is read again: nobody took it.
           if (left-- <= 0) break;
           this.#deliver(tap, entry.id, entry.fields ?? []);
         }
       }
+      await this.#check();
     } catch (error) {
       this.#fail(translate(error, "cannot read a broadcast"));
     }
+  }
+
+  /** n.b. one that is slower than `retentionMs` loses entries without a word of the server. */
+  async #check(): Promise<void> {
+    const nowMs = this.#parts.runtime.monotonicMs();
+    if (!this.#behind || nowMs < this.#checkAtMs || this.#ended) return;
+    this.#behind = false;
+    this.#checkAtMs = nowMs + checkMs;
+    await look(this.#parts, this.#taps);
   }
 
   #deliver(tap: Tap, id: string, fields: readonly Buffer[]): void {
@@ -156,6 +171,7 @@ export class BroadcastReceiver implements Receiver {
     const delivery = fromEntry(id, fields, origin);
     tap.open.set(id, tap.cursor);
     tap.cursor = id;
+    tap.count++;
     this.#held.set(delivery, { tap, id });
     this.#bytes += delivery.body?.byteLength ?? 0;
     this.#buffer.push(delivery);
@@ -170,7 +186,8 @@ export class BroadcastReceiver implements Receiver {
     tap.open.delete(id);
     // Everything before the oldest unsettled one is done.
     const [oldest] = tap.open.values();
-    if (!this.#ended) this.#parts.positions.set(tap.label, oldest ?? tap.cursor);
+    const position = { id: oldest ?? tap.cursor, count: tap.count - tap.open.size };
+    if (!this.#ended) this.#parts.positions.set(tap.label, position);
     return true;
   }
 
@@ -194,14 +211,26 @@ export class BroadcastReceiver implements Receiver {
   }
 }
 
-function startOf(answer: unknown, index: number): readonly [cursor: string, gap: boolean] {
-  const row: unknown = Array.isArray(answer) ? answer[index] : undefined;
-  const [cursor, gap] = Array.isArray(row) ? row : [];
-  return [textOf(cursor), textOf(gap) === "1"];
+/** Finds where each stream goes on, and tells what was missed. @throws DriverError NOT_FOUND */
+async function look({ link, together, report }: BroadcastParts, taps: readonly Tap[]): Promise<void> {
+  for (const part of together(taps)) {
+    const streams = part.map(({ stream }) => stream);
+    const positions = part.flatMap(({ cursor, count }) => [cursor, count]);
+    const answer = await link.run("cannot look at the streams of a broadcast", begin, streams, positions);
+    for (const [index, tap] of part.entries()) {
+      const row: unknown = Array.isArray(answer) ? answer[index] : undefined;
+      const [cursor, count, missed] = Array.isArray(row) ? row.map(textOf) : [];
+      if (!cursor) throw missing(tap.source.topic);
+      tap.cursor = cursor;
+      tap.count = Number(count);
+      if (Number(missed) > 0) report({ kind: "gap", source: tap.source, count: Number(missed), detail: gapText(tap) });
+    }
+  }
 }
 
-function gapText({ broadcast, topic }: BroadcastSource, stream: string): string {
-  return `redis: broadcast "${broadcast}" of topic "${topic}" was away longer than entries of "${stream}" are kept; some did not reach it`;
+function gapText({ source, stream }: Tap): string {
+  const { broadcast, topic } = source;
+  return `redis: broadcast "${broadcast}" of topic "${topic}" was behind for longer than entries of "${stream}" are kept; some did not reach it`;
 }
 
 function missing(topic: string): DriverError {

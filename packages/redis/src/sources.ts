@@ -10,7 +10,7 @@ import {
   type Source,
 } from "@sluice/core/driver";
 import { Cluster } from "ioredis";
-import { BroadcastReceiver } from "./broadcast.ts";
+import { BroadcastReceiver, type StreamPosition } from "./broadcast.ts";
 import { Link } from "./client.ts";
 import { DeadLetterReceiver } from "./dead-letters.ts";
 import type { Delays } from "./delays.ts";
@@ -33,7 +33,7 @@ export interface Memory {
   /** Consumers that are gone with their connection, by what they read: what they held is ours. */
   readonly orphans: Map<string, Set<string>>;
   /** How far each broadcast instance got. */
-  readonly positions: Map<string, string>;
+  readonly positions: Map<string, StreamPosition>;
   /** Groups that existed. */
   readonly before: Set<string>;
   /** Part of consumer names: two living processes never share one. */
@@ -113,7 +113,17 @@ async function openBroadcast(
   try {
     const report = (event: DriverEvent) => context.report(event);
     const { positions } = memory;
-    return await BroadcastReceiver.open({ link: commands, reader, options, streams, together, positions, report });
+    const { runtime } = context;
+    return await BroadcastReceiver.open({
+      link: commands,
+      reader,
+      runtime,
+      options,
+      streams,
+      together,
+      positions,
+      report,
+    });
   } catch (error) {
     reader.close();
     throw error;

@@ -3,6 +3,7 @@ import { type Socket, connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { KafkaConfig, KafkaSasl } from "../options.ts";
 import type { Compress } from "./produce.ts";
+import { oauthBearer } from "./oauth.ts";
 import { repair } from "./repair.ts";
 
 /** One `Kafka` object: kafkajs caches committed offsets on it, so consumers must not share one. */
@@ -129,6 +130,6 @@ function toKafkaJsSasl(sasl: KafkaSasl): NonNullable<KafkaJsConfig["sasl"]> {
     case "SCRAM-SHA-512":
       return { mechanism: "scram-sha-512", username: sasl.username, password: sasl.password };
     case "OAUTHBEARER":
-      return { mechanism: "oauthbearer", oauthBearerProvider: async () => ({ value: await sasl.token() }) };
+      return oauthBearer(() => sasl.token());
   }
 }
