@@ -1,6 +1,5 @@
 import { grpc } from "google-gax";
 import { DriverError, type Runtime } from "@sluice/core/driver";
-import type { protos } from "@google-cloud/pubsub";
 import { status, statusOf, translate } from "./errors.ts";
 import { type Method, methods } from "./methods.ts";
 
@@ -9,6 +8,10 @@ export interface Endpoint {
   readonly address: string;
   readonly credentials: grpc.ChannelCredentials;
   readonly userAgent: string;
+  /** The same for HTTP/2; `undefined`: the credentials are gRPC's own, so that only it can connect. */
+  readonly origin: string | undefined;
+  /** The headers that say who we are. */
+  authorization(): Promise<Readonly<Record<string, string>>>;
 }
 
 export interface CallOptions {
@@ -18,12 +21,6 @@ export interface CallOptions {
   /** @default 15 s */
   readonly ms?: number;
 }
-
-/** Both directions of a streaming pull. */
-export type PullStream = grpc.ClientDuplexStream<
-  protos.google.pubsub.v1.IStreamingPullRequest,
-  protos.google.pubsub.v1.StreamingPullResponse
->;
 
 export interface ChannelParts {
   readonly runtime: Runtime;
@@ -35,7 +32,7 @@ export interface ChannelParts {
 const answerMs = 15_000;
 
 const channelOptions: grpc.ChannelOptions = {
-  // n.b. otherwise all channels of the process share one socket, and the 101st stream waits for ever.
+  // n.b. otherwise all channels of the process share one socket, and the 101st request waits.
   "grpc.use_local_subchannel_pool": 1,
   "grpc.max_receive_message_length": -1,
   "grpc.max_send_message_length": -1,
@@ -49,14 +46,13 @@ const channelOptions: grpc.ChannelOptions = {
 };
 
 /**
- * One socket. The library's own retries are not in the way, every call ends with its signal, and a peer that is silently gone is
+ * The socket for requests. The library's own retries are not in the way, every call ends with its signal, and a peer that is silently gone is
  * noticed: TCP alone takes a quarter of an hour, and HTTP/2 pings as often as we need them make the service hang up.
  */
 export class Channel {
   readonly #parts: ChannelParts;
   readonly #running = new Set<() => void>();
   #client: grpc.Client;
-  #streams = 0;
   #cancelBeat: (() => void) | undefined;
   #closed = false;
 
@@ -64,11 +60,6 @@ export class Channel {
     this.#parts = parts;
     this.#client = this.#open();
     this.#scheduleBeat();
-  }
-
-  /** Streams that are open or being opened. */
-  get streams(): number {
-    return this.#streams;
   }
 
   /** One request, one answer. @throws DriverError */
@@ -111,22 +102,6 @@ export class Channel {
         },
       );
     });
-  }
-
-  /** A streaming pull without its first request. Ends with the event `status`, always. */
-  stream(subscription: string): PullStream {
-    const { path, encode, decode } = methods.streamingPull;
-    const metadata = new grpc.Metadata();
-    metadata.set("x-goog-request-params", encodeURI(`subscription=${subscription}`));
-    const stream = this.#client.makeBidiStreamRequest(path, encode, decode, metadata, {});
-    const hangUp = () => stream.cancel();
-    this.#streams++;
-    this.#running.add(hangUp);
-    stream.once("status", () => {
-      this.#streams--;
-      this.#running.delete(hangUp);
-    });
-    return stream;
   }
 
   /** Resolves when the broker answered; also when it answered that this is not ours to ask. @throws DriverError */

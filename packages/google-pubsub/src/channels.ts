@@ -1,5 +1,7 @@
-import { Channel, type CallOptions, type ChannelParts, type PullStream } from "./channel.ts";
+import type { protos } from "@google-cloud/pubsub";
+import { Channel, type CallOptions, type ChannelParts } from "./channel.ts";
 import type { Method } from "./methods.ts";
+import { type PullStream, StreamChannel, type StreamEvents } from "./stream-channel.ts";
 
 /** The service allows 100 streams a socket; some are left for what is ending. */
 const streamsPerChannel = 90;
@@ -14,7 +16,7 @@ export interface Calls {
 export class Channels implements Calls {
   readonly #parts: ChannelParts;
   readonly #requests: Channel;
-  readonly #streaming: Channel[] = [];
+  readonly #streaming: StreamChannel[] = [];
 
   constructor(parts: ChannelParts) {
     this.#parts = parts;
@@ -31,10 +33,10 @@ export class Channels implements Calls {
   }
 
   /** A streaming pull on a socket that has room. */
-  stream(subscription: string): PullStream {
+  stream(request: protos.google.pubsub.v1.IStreamingPullRequest, events: StreamEvents): PullStream {
     let channel = this.#streaming.find(({ streams }) => streams < streamsPerChannel);
-    if (!channel) this.#streaming.push((channel = new Channel(this.#parts)));
-    return channel.stream(subscription);
+    if (!channel) this.#streaming.push((channel = new StreamChannel(this.#parts)));
+    return channel.open(request, events);
   }
 
   ping(options: Partial<CallOptions>): Promise<void> {

@@ -50,7 +50,8 @@ export function googlePubsub(
         }
         return new GooglePubsubConnection({
           context,
-          settings,
+          // A stream needs HTTP/2 of our own.
+          settings: endpoint.origin === undefined ? { ...settings, intake: "pull" } : settings,
           names,
           channels,
           client,
@@ -89,19 +90,23 @@ async function endpointOf(client: PubSub, clientName: string): Promise<Endpoint>
   const { servicePath, port, sslCreds, universeDomain } = client.options;
   const host = servicePath ?? `pubsub.${universeDomain ?? "googleapis.com"}`;
   const address = `${host}:${port ?? 443}`;
-  return { address, credentials: sslCreds ?? (await credentialsOf(client)), userAgent: `${clientName} sluice` };
+  const common = { address, userAgent: `${clientName} sluice` };
+  const nobody = async () => ({});
+  if (client.isEmulator) {
+    const credentials = sslCreds ?? grpc.credentials.createInsecure();
+    return { ...common, credentials, origin: `http://${address}`, authorization: nobody };
+  }
+  if (sslCreds) return { ...common, credentials: sslCreds, origin: undefined, authorization: nobody };
+  const authorization = await authorizationOf(client, host);
+  const calls = grpc.credentials.createFromGoogleCredential({ getRequestHeaders: authorization });
+  const credentials = grpc.credentials.combineChannelCredentials(grpc.credentials.createSsl(), calls);
+  return { ...common, credentials, origin: `https://${address}`, authorization };
 }
 
-/** As the client library makes them: TLS, and a token that it renews. */
-async function credentialsOf({ auth }: PubSub): Promise<grpc.ChannelCredentials> {
+/** As the client library does it: a token that it renews. */
+async function authorizationOf({ auth }: PubSub, host: string): Promise<() => Promise<Record<string, string>>> {
   const google = await auth.getClient();
-  const calls = grpc.credentials.createFromGoogleCredential({
-    async getRequestHeaders(url) {
-      const headers = await google.getRequestHeaders(url);
-      return Object.fromEntries(headers.entries());
-    },
-  });
-  return grpc.credentials.combineChannelCredentials(grpc.credentials.createSsl(), calls);
+  return async () => Object.fromEntries((await google.getRequestHeaders(`https://${host}/`)).entries());
 }
 
 /** Looking for credentials may ask a server that does not answer. */

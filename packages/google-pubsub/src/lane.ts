@@ -1,7 +1,6 @@
 import type { protos } from "@google-cloud/pubsub";
 import { type Delivery, DriverError, type Filter, type Runtime, type Source } from "@sluice/core/driver";
 import { settleIds } from "./acks.ts";
-import type { PullStream } from "./channel.ts";
 import type { Channels } from "./channels.ts";
 import { isPassing, status, statusOf, translate } from "./errors.ts";
 import { matches } from "./filter.ts";
@@ -11,6 +10,7 @@ import { methods } from "./methods.ts";
 import { shortName } from "./names.ts";
 import { fromNative, publishedMs } from "./record.ts";
 import { settled } from "./settled.ts";
+import type { PullStream } from "./stream-channel.ts";
 
 type ReceivedMessage = protos.google.pubsub.v1.IReceivedMessage;
 
@@ -63,6 +63,8 @@ export class Lane {
   readonly #host: LaneHost;
   readonly #inbox = new Inbox();
   #stream: PullStream | undefined;
+  /** It ends because we said so. */
+  #ours = false;
   #ending = settled<void>();
   #cancelTimer: (() => void) | undefined;
   #cancelDue: (() => void) | undefined;
@@ -189,22 +191,17 @@ export class Lane {
   #openStream(): void {
     const { channels, runtime, share } = this.#host;
     const { subscription, leaseMs } = this.spec;
-    const stream = channels.stream(subscription);
-    this.#stream = stream;
     this.#ending = settled<void>();
-    stream.on("data", (response: protos.google.pubsub.v1.StreamingPullResponse) =>
-      this.#pushed(response.receivedMessages, runtime.monotonicMs()),
-    );
-    // n.b. without a listener an error would end the process; the event `status` follows and says the same.
-    stream.on("error", () => {});
-    stream.once("status", (ended: { readonly code: number; readonly details: string }) => {
-      this.#streamEnded(ended.code, ended.details);
-    });
-    stream.write({
+    this.#ours = false;
+    const request = {
       subscription,
       streamAckDeadlineSeconds: Math.ceil(leaseMs / 1_000),
       maxOutstandingMessages: share.messages,
       maxOutstandingBytes: share.bytes,
+    };
+    this.#stream = channels.stream(request, {
+      message: ({ receivedMessages }) => this.#pushed(receivedMessages, runtime.monotonicMs()),
+      ended: (code, details) => this.#streamEnded(code, details),
     });
   }
 
@@ -217,18 +214,18 @@ export class Lane {
   /** Half-closed, so that the service sends what it has begun to send and ends it in order. */
   #endStream(): void {
     const stream = this.#stream;
-    if (!stream || stream.writableEnded) return;
+    if (!stream || this.#ours) return;
+    this.#ours = true;
     stream.end();
     const cancel = this.#host.runtime.timer(endingMs, () => stream.cancel());
     void this.#ending.promise.then(cancel);
   }
 
   #streamEnded(code: number, details: string): void {
-    const ours = this.#stream?.writableEnded === true;
     this.#stream = undefined;
     this.#ending.resolve();
     if (this.#stopped) return;
-    if (ours) this.#host.hungry(this);
+    if (this.#ours) this.#host.hungry(this);
     else this.#failed(streamError(this.spec.subscription, code, details));
   }
 

@@ -98,7 +98,7 @@ export class StreamChannel {
   #connected(): ClientHttp2Session {
     const known = this.#session;
     if (known && !known.closed && !known.destroyed) return known;
-    const session = connect(this.#parts.endpoint.origin, sessionOptions);
+    const session = connect(this.#parts.endpoint.origin ?? "", sessionOptions);
     session.once("connect", () => session.setLocalWindowSize(windowBytes));
     // n.b. without a listener an error would end the process; every stream is told by itself.
     session.on("error", () => {});
