@@ -18,6 +18,7 @@ import type { PublishOptions, Receipt } from "./publish/options.ts";
 import { Producer, type ProducerPort } from "./publish/producer.ts";
 import { SendQueue } from "./publish/send-queue.ts";
 import { Spies } from "./spies.ts";
+import { Sweeper } from "./sweeper.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 
 /** How long one try to store a copy may take: a call that hangs must not hold up the others. Movers try again. */
@@ -47,6 +48,7 @@ export class BusCore {
   #blocked = false;
   #state: "open" | "reconnecting" | "closed" = "reconnecting";
   #forwarder: Subscription | undefined;
+  readonly #sweeper: Sweeper;
   #cancelForwarder: (() => void) | undefined;
   #abort: (() => void) | undefined;
 
@@ -85,6 +87,15 @@ export class BusCore {
       },
     };
     this.parts = this.#parts(middleware);
+    this.#sweeper = new Sweeper({
+      runtime: this.runtime,
+      connection: () => this.keeper.current,
+      swept: (count, error) => {
+        if (error)
+          this.logger.warn({ driver: driver.name, error }, "what dead broadcast instances left could not be removed");
+        else this.logger.info({ driver: driver.name, count }, "removed what dead broadcast instances left");
+      },
+    });
   }
 
   #keeper(options: ConnectOptions): ConnectionKeeper {
@@ -99,7 +110,8 @@ export class BusCore {
       state: (state, error) => {
         this.#state = state;
         this.#connection = this.keeper.current ?? this.#connection;
-        if (state !== "open") this.#blocked = false;
+        if (state === "open") this.#sweeper.start();
+        else this.#blocked = false;
         if (state === "reconnecting")
           this.logger.warn({ driver: name, error }, "the connection is lost; opening another");
         events.state.publish({ system, what: "connection", name, state, error });
@@ -240,6 +252,7 @@ export class BusCore {
   async close(deadlineMs: number): Promise<void> {
     const limit = new AbortController();
     this.#cancelForwarder?.();
+    this.#sweeper.stop();
     const all = this.#forwarder ? [...this.subscriptions, this.#forwarder] : [...this.subscriptions];
     const abort = () => {
       for (const subscription of all) subscription.abort();

@@ -120,7 +120,10 @@ export interface Sender {
 export interface ReceiverOptions {
   /** One holder per shard at a time; the shard of a key never changes while it has unsettled records. */
   readonly ordered: boolean;
-  /** Hard bound on records buffered, handed out and unsettled; per shard on a log. 1 = quarantine probe. */
+  /**
+   * Hard bound on records buffered, handed out and unsettled; per shard on a log. With more sources than that a driver may buffer
+   * one record of each, but hand out no more than the window. 1 = quarantine probe: strict, also over many sources.
+   */
   readonly window: number;
   /** Bound on body bytes of the same, soft by one native batch. */
   readonly windowBytes: number;
