@@ -6,7 +6,7 @@ import { announced, restartSkips, versionOf } from "./start.ts";
 const endpoint = process.env["AWS_ENDPOINT_URL"] ?? "http://localhost:4566";
 const { hostname, port } = new URL(endpoint);
 const environment = announced("sqs-sns");
-const visibilitySeconds = 4;
+const visibilitySeconds = 6;
 /**
  * One of the two stand-ins. It drops a raw message that has a binary attribute, and two polls of one queue at the same time may
  * get the same message, or two of one ordered group.
@@ -34,7 +34,7 @@ const harness: Harness = defineHarness({
       ...(isMoto && { pollers: 1 }),
     }),
   raw: async () => openRawSqsSns(endpoint, isMoto ? ["binary-headers"] : []),
-  timing: { leaseMs: visibilitySeconds * 1_000, recoveryMs: isMoto ? 20_000 : 10_000, quietMs: 500 },
+  timing: { leaseMs: visibilitySeconds * 1_000, recoveryMs: isMoto ? 25_000 : 10_000, quietMs: 500 },
   upstream: { host: hostname, port: Number(port) || 80 },
   environmentSkips: {
     ...restartSkips(),

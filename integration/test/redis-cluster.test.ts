@@ -43,6 +43,7 @@ describe.skipIf(!nodes)("on three nodes", () => {
     });
     for (const topic of topics) await bus.publish(topic, { n: 1 }, { delivery: "at-most-once" });
     await all.promise;
+    expect([...seen].sort()).toEqual([...names].sort());
     await bus.close();
   });
 });

@@ -105,7 +105,9 @@ describe.skipIf(!running)("redis", () => {
     const events: unknown[] = [];
     const driver = redis({ url, maxEntries: 100 });
     const connection = await driver.connect({
-      ...{ runtime: nodeRuntime, signal: signal(), clientName: "details" },
+      runtime: nodeRuntime,
+      signal: signal(),
+      clientName: "details",
       report: (event) => void events.push(event),
     });
     closing.push(() => connection.close(AbortSignal.timeout(2_000)));

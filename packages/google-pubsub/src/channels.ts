@@ -17,6 +17,7 @@ export class Channels implements Calls {
   readonly #parts: ChannelParts;
   readonly #requests: Channel;
   readonly #streaming: StreamChannel[] = [];
+  #brokenMs = 0;
 
   constructor(parts: ChannelParts) {
     this.#parts = parts;
@@ -37,6 +38,16 @@ export class Channels implements Calls {
     let channel = this.#streaming.find(({ streams }) => streams < streamsPerChannel);
     if (!channel) this.#streaming.push((channel = new StreamChannel(this.#parts)));
     return channel.open(request, events);
+  }
+
+  /** What the broker handed out a moment ago may have gone nowhere. */
+  broke(): void {
+    this.#brokenMs = this.#parts.runtime.wallMs();
+  }
+
+  /** When that was last, wall milliseconds. */
+  get brokenMs(): number {
+    return this.#brokenMs;
   }
 
   ping(options: Partial<CallOptions>): Promise<void> {

@@ -44,6 +44,9 @@ const longestHopSeconds = 600;
 /** What comes back from a hop may come late by this much. */
 const marginMs = 10_000;
 
+/** How far the broker's clock may be from ours. */
+const skewMs = 5_000;
+
 const firstPollMs = 10;
 const firstPauseMs = 100;
 const longestPauseMs = 2_000;
@@ -147,6 +150,7 @@ export class Lane {
       if (this.#host.pollMs === undefined) this.#openStream();
       else this.#poll(this.#host.pollMs);
     } catch (error) {
+      channels.broke();
       this.#failed(translate(error, "cannot pull"));
     }
     return false;
@@ -155,12 +159,12 @@ export class Lane {
   /** Resolves when what is not for us was settled. */
   async #admit(messages: readonly ReceivedMessage[], sinceMs: number): Promise<void> {
     const { holdings, runtime } = this.#host;
-    const { subscription, source, filter } = this.spec;
+    const { subscription, filter } = this.spec;
     const unwanted: string[] = [];
     const hops: Promise<unknown>[] = [];
     for (const message of messages) {
       const ackId = message.ackId ?? "";
-      const delivery = fromNative(message, source, subscription);
+      const delivery = this.#delivery(message);
       const due = delivery.forward ? leavesAt(delivery.forward.notBefore, publishedMs(message)) : 0;
       const waitMs = due - runtime.wallMs();
       if (!matches(filter, delivery.headers)) unwanted.push(ackId);
@@ -173,6 +177,17 @@ export class Lane {
     if (unwanted.length > 0) hops.push(settleIds(this.#host, subscription, unwanted, undefined));
     if (this.#inbox.size > 0) this.#host.arrived(this);
     await Promise.all(hops);
+  }
+
+  /**
+   * n.b. while a connection is dead and nobody has noticed, the broker goes on handing out into it, and counts: what was published
+   * before says nothing about crashes.
+   */
+  #delivery(message: ReceivedMessage): Delivery {
+    const delivery = fromNative(message, this.spec.source, this.spec.subscription);
+    const { brokenMs } = this.#host.channels;
+    const trusted = brokenMs === 0 || publishedMs(message) > brokenMs + skewMs;
+    return trusted ? delivery : { ...delivery, deliveries: undefined };
   }
 
   /** Leaves it with the broker until shortly before it is due, or for as long as a lease can be. */
@@ -201,7 +216,10 @@ export class Lane {
     };
     this.#stream = channels.stream(request, {
       message: ({ receivedMessages }) => this.#pushed(receivedMessages, runtime.monotonicMs()),
-      ended: (code, details) => this.#streamEnded(code, details),
+      ended: (code, details, lost) => {
+        if (lost) channels.broke();
+        this.#streamEnded(code, details);
+      },
     });
   }
 

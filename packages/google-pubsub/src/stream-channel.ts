@@ -17,8 +17,8 @@ type Response = protos.google.pubsub.v1.StreamingPullResponse;
 
 export interface StreamEvents {
   message(response: Response): void;
-  /** Once, always: with a gRPC status. */
-  ended(code: number, details: string): void;
+  /** Once, always: with a gRPC status. `lost`: not the service said so, the connection broke. */
+  ended(code: number, details: string, lost: boolean): void;
 }
 
 export interface PullStream {
@@ -62,9 +62,9 @@ export class StreamChannel {
     const about = `subscription=${request.subscription ?? ""}`;
     return this.#start(path, about, encode(request), {
       message: (bytes) => events.message(decode(bytes)),
-      ended: (code, details) => {
+      ended: (code, details, lost) => {
         this.#streams--;
-        events.ended(code, details);
+        events.ended(code, details, lost);
       },
     });
   }
@@ -136,7 +136,7 @@ export class StreamChannel {
 
 interface CallEvents {
   message(bytes: Buffer): void;
-  ended(code: number, details: string): void;
+  ended(code: number, details: string, lost: boolean): void;
 }
 
 /** One stream of HTTP/2 as a gRPC call. */
@@ -165,6 +165,8 @@ class Call implements PullStream {
     stream.on("data", (chunk: Buffer) => {
       for (const message of this.#deframer.push(chunk)) this.#events.message(message);
     });
+    // n.b. when the service has said its last word the call is over, though our side is still open: nothing else would end it.
+    stream.once("end", () => stream.close(constants.NGHTTP2_NO_ERROR));
     stream.on("error", (error: Error) => (this.#details ||= error.message));
     stream.once("close", () => {
       const broken = this.#cancelled ? status.cancelled : status.unavailable;
@@ -188,7 +190,7 @@ class Call implements PullStream {
   finish(code: number, details: string): void {
     if (this.#finished) return;
     this.#finished = true;
-    this.#events.ended(code, details);
+    this.#events.ended(code, details, this.#code === undefined && code !== status.cancelled);
   }
 
   /** The status comes last, in the trailers; or at once, when there is nothing else to say. */

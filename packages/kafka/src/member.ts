@@ -350,7 +350,6 @@ export class Member {
       return;
     }
     if (this.#ended) throw new DriverError("LOST", `kafka: group "${this.#reads.groupId}": the receiver was closed`);
-    if (!this.#transactions) return this.#client.commit(positions);
-    await this.#transactions.offsets(positions);
+    await (this.#transactions?.offsets(positions) ?? this.#client.commit(positions));
   }
 }

@@ -9,7 +9,8 @@ export interface Tracked {
  * have gaps (compaction, control records), so contiguity is over what was read, not over numbers.
  */
 export class PrefixTracker<T extends Tracked> {
-  #entries: T[] = [];
+  /** What is behind the position is let go: its record would keep a whole fetch answer in memory. */
+  #entries: (T | undefined)[] = [];
   #head = 0;
   /** Finished ones among those that are not behind the position. */
   #ahead = 0;
@@ -52,10 +53,14 @@ export class PrefixTracker<T extends Tracked> {
     entry.done = true;
     this.#ahead += 1;
     while (this.#entries[this.#head]?.done) {
+      this.#entries[this.#head] = undefined;
       this.#head += 1;
       this.#ahead -= 1;
     }
-    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
+    if (this.#head === this.#entries.length) {
+      this.#entries = [];
+      this.#head = 0;
+    } else if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);
       this.#head = 0;
     }

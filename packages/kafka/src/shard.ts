@@ -62,7 +62,7 @@ export class Shard {
   readonly #tracker: PrefixTracker<Entry>;
   readonly #finished: Set<number>;
   /** In the order of hand-out: by due time, then by offset. */
-  #waiting: Entry[] = [];
+  #waiting: (Entry | undefined)[] = [];
   #head = 0;
   #bytes = 0;
   /** Position of the last commit that was begun. */
@@ -171,9 +171,13 @@ export class Shard {
   take(now: number): Delivery | undefined {
     const entry = this.#waiting[this.#head];
     if (!entry || !this.ready || this.held || entry.due > now || entry.offset >= this.#limit) return undefined;
+    this.#waiting[this.#head] = undefined;
     this.#head += 1;
     this.#weigh(-entry.bytes);
-    if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    } else if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#head);
       this.#head = 0;
     }

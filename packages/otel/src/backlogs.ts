@@ -1,6 +1,7 @@
 import type { Attributes } from "@opentelemetry/api";
 import type { Backlog, Connection, GroupSource, Runtime } from "@sluice/core/driver";
 import type { Observe } from "./metrics.ts";
+import { quietly } from "./quiet.ts";
 
 /** One answer of the broker may take so long. */
 const patienceMs = 5_000;
@@ -39,7 +40,7 @@ export class Backlogs {
     const known = this.#watched.get(key);
     const watched: Watched = {
       // n.b. the newest connection: the one before may be gone.
-      ask: (signal) => connection.backlog(source, signal),
+      ask: (signal) => quietly(async () => connection.backlog(source, signal)),
       attributes,
       runtime,
       readers: (known?.readers ?? 0) + 1,

@@ -1,4 +1,4 @@
-import { context as otelContext, diag } from "@opentelemetry/api";
+import { context as otelContext } from "@opentelemetry/api";
 import type {
   Capabilities,
   ConnectContext,
@@ -12,7 +12,7 @@ import type {
 import type { Backlogs } from "./backlogs.ts";
 import { beginMoves, ofCommit, ofSend } from "./moves.ts";
 import { quiet, quietly } from "./quiet.ts";
-import { isObserved, type Parts } from "./telemetry.ts";
+import { guarded, isObserved, type Parts } from "./telemetry.ts";
 
 /**
  * The driver, as core sees it, with telemetry around: copies that core makes, messages that get lost, what waits on the broker.
@@ -95,15 +95,5 @@ function countLost({ metrics, places }: Parts, deliveries: readonly Delivery[]):
     if (source.topic === undefined) continue;
     const { metric } = places.handling(source.topic, "group" in source ? source.group : source.broadcast);
     metrics.instruments?.lost.add(1, metric);
-  }
-}
-
-/** Sending and settling never fail for their telemetry. */
-function guarded<T>(otherwise: T, run: () => T): T {
-  try {
-    return run();
-  } catch (error) {
-    diag.error("@sluice/otel: telemetry failed", error);
-    return otherwise;
   }
 }

@@ -10,7 +10,16 @@ import {
 import type { Draft, DraftBatch, PublishMiddleware } from "@sluice/core";
 import { keyOf, type Place } from "./places.ts";
 import { givenBy, inject } from "./propagation.ts";
-import { type Ending, endSpan, type Operation, type Parts, spanAttributes, withError, within } from "./telemetry.ts";
+import {
+  type Ending,
+  endSpan,
+  guarded,
+  type Operation,
+  type Parts,
+  spanAttributes,
+  withError,
+  within,
+} from "./telemetry.ts";
 
 interface Batch {
   readonly span: Span;
@@ -96,11 +105,12 @@ function beginBatch(parts: Parts, { size, settled }: DraftBatch, place: Place, p
   );
   const batch: Batch = { span, failure: undefined };
   const startedMs = parts.runtime.monotonicMs();
-  void settled.then(() => {
+  const end = () => {
     const ending = batch.failure ?? { value: undefined };
     endSpan(span, ending);
     record(parts, place, ending, startedMs);
-  });
+  };
+  void settled.then(() => guarded(undefined, end));
   return batch;
 }
 

@@ -67,22 +67,21 @@ export interface Operation<T> {
   end(ending: Ending<T>): void;
 }
 
-/** Runs something inside of an operation. Whatever fails in begin and end stays there: a message never fails for its telemetry. */
-export async function within<T>(begin: () => Operation<T>, run: () => Promise<T>): Promise<T> {
-  let operation: Operation<T>;
+/** Messages never fail for their telemetry: what an SDK throws stays here. */
+export function guarded<T>(otherwise: T, run: () => T): T {
   try {
-    operation = begin();
+    return run();
   } catch (error) {
     diag.error("@sluice/otel: telemetry failed", error);
-    return run();
+    return otherwise;
   }
-  const finish = (ending: Ending<T>) => {
-    try {
-      operation.end(ending);
-    } catch (error) {
-      diag.error("@sluice/otel: telemetry failed", error);
-    }
-  };
+}
+
+/** Runs something inside of an operation. */
+export async function within<T>(begin: () => Operation<T>, run: () => Promise<T>): Promise<T> {
+  const operation = guarded(undefined, begin);
+  if (!operation) return run();
+  const finish = (ending: Ending<T>) => guarded(undefined, () => operation.end(ending));
   let value: T;
   try {
     value = await otelContext.with(operation.context, run);

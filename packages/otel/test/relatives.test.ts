@@ -77,6 +77,17 @@ describe("what goes out", () => {
     expect(handled).toMatchObject({ parent: "b7ad6b7169203331", links: [{ to: "b7ad6b7169203331" }] });
   });
 
+  test("a trace that cannot be read is none: the message gets ours", async () => {
+    const { bus, clock } = await bench();
+    let headers: Readonly<Record<string, string>> = {};
+    await clock.run(bus.subscribe(Orders, { group: "billing" }, (_order, { message }) => void ({ headers } = message)));
+    await clock.run(bus.publish(Orders, order, { headers: { traceparent: given.toUpperCase() } }));
+    await clock.run(bus.close());
+    const sent = sdk.finished()[0]?.spanContext();
+    expect(headers["traceparent"]).toBe(`00-${sent?.traceId}-${sent?.spanId}-01`);
+    expect(sdk.spans()[0]).toMatchObject({ kind: "PRODUCER", links: [] });
+  });
+
   test("a publish that fails says so on its span, with the code", async () => {
     const { bus, clock } = await bench();
     const error: unknown = await clock.run(
@@ -124,7 +135,7 @@ describe("what goes out", () => {
 });
 
 describe("what comes in", () => {
-  test("every group of a topic has the message's span for parent; the name of what is active does not matter", async () => {
+  test("every group of a topic has the message's span for parent, whatever is active", async () => {
     const { bus, clock } = await bench();
     const start = tracer.startSpan("start of the service");
     await otelContext.with(trace.setSpan(ROOT_CONTEXT, start), async () => {
@@ -201,6 +212,27 @@ describe("what comes in", () => {
     await clock.run(bus.publish(Orders, order, { headers }));
     await clock.run(bus.close());
     expect(sdk.spans()[1]?.links).toEqual([{ to: "b7ad6b7169203331" }, { to: "2222222222222222" }]);
+  });
+});
+
+describe.for(["begin", "end"] as const)("an SDK that throws when spans %s", (when) => {
+  test("fails no message: sent, handled, given up and put back", async () => {
+    const { bus, clock } = await bench();
+    sdk.fail(when);
+    let runs = 0;
+    const retry = { attempts: 2, firstDelay: "10s", inPlace: 0 } as const;
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing", retry }, () => {
+        runs++;
+        if (runs <= 2) throw new Error("not yet");
+      }),
+    );
+    await clock.run(bus.producer(Orders).sendBatch([{ payload: order }]));
+    await clock.advance(60_000);
+    expect(await clock.run(bus.deadLetters(Orders, { group: "billing" }).redrive())).toMatchObject({ redriven: 1 });
+    await clock.advance(60_000);
+    await clock.run(bus.close());
+    expect(runs).toBe(3);
   });
 });
 

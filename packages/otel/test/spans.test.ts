@@ -114,7 +114,7 @@ describe("golden spans", () => {
   test("retry, dead letter and redrive: every run and every move links to where the message was made, in its trace", async () => {
     const { bus, clock } = await bench();
     let broken = true;
-    const retry = { attempts: 2, firstDelay: 1, inPlace: 0 };
+    const retry = { attempts: 2, firstDelay: "10s", inPlace: 0 } as const;
     await clock.run(
       bus.subscribe(Orders, { group: "billing", retry }, () => {
         if (broken) throw new TypeError("no such customer");

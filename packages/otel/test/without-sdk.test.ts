@@ -45,7 +45,7 @@ test("a trace that came in goes on: through retries, dead letters, and what a ha
   const see = ({ traceparent, tracestate, baggage }: Readonly<Record<string, string>>) =>
     void seen.push({ traceparent, tracestate, baggage });
   await clock.run(bus.subscribe(Invoices, { group: "mail" }, (_invoice, { message }) => see(message.headers)));
-  const retry = { attempts: 2, firstDelay: 1, inPlace: 0 };
+  const retry = { attempts: 2, firstDelay: "10s", inPlace: 0 } as const;
   await clock.run(
     bus.subscribe(Orders, { group: "billing", retry }, async (_order, context) => {
       see(context.message.headers);

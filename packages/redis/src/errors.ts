@@ -90,6 +90,7 @@ interface NativeError {
 /** Translates what ioredis and the server report. `doing` names the operation and its object: `cannot read "orders"`. */
 export function translate(error: unknown, doing: string, who = "redis"): DriverError {
   if (error instanceof DriverError) return error;
+  hideArguments(error);
   const native = toNative(error);
   const [code, retryable] = classify(native);
   const todo = advice[code];
@@ -97,6 +98,14 @@ export function translate(error: unknown, doing: string, who = "redis"): DriverE
     retryable,
     cause: error,
   });
+}
+
+/** n.b. ioredis puts the whole command on its errors: passwords of AUTH, bodies of messages. A cause ends up in logs. */
+function hideArguments(error: unknown): void {
+  if (!(error instanceof Error) || !("command" in error)) return;
+  const { command } = error;
+  const name = typeof command === "object" && command !== null && "name" in command ? command.name : undefined;
+  error.command = { name };
 }
 
 function classify({ code, message }: NativeError): Row {

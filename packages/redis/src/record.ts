@@ -101,21 +101,27 @@ export interface Origin {
   readonly fence: bigint | undefined;
 }
 
-/** An entry as a delivery. The body is copied: a small one is a slice of a socket's buffer and would pin it. */
+/** An entry as a delivery. */
 export function fromEntry(id: string, flat: readonly Buffer[], origin: Origin): Delivery {
   const native = toMessage(origin.stream, id, flat);
-  const whole = isWhole(native.fields);
-  const headers = whole ? emptyHeaders() : textFields(native);
-  const own = new Map(native.fields);
-  readHeaders(own.get(headersField), headers);
-  const before = Number(own.get(deliveriesField) ?? 0);
+  const { own, others } = sortOut(native.fields);
+  const whole = own.data === undefined && own.nothing === undefined;
+  const headers = emptyHeaders();
+  if (!whole) {
+    for (const [name, value] of others) {
+      const text = textOf(value);
+      if (text !== undefined) headers[name] = text;
+    }
+  }
+  readHeaders(own.headers, headers);
+  const before = Number(own.deliveries ?? 0);
   return {
     // n.b. an entry id is unique in its stream only.
-    id: own.get(wire.id)?.toString() ?? `${id}@${origin.stream}`,
-    key: whole ? null : toKey(own.get(keyField)),
-    body: whole ? jsonOf(native) : copyOf(own.get(dataField)),
+    id: own.id?.toString() ?? `${id}@${origin.stream}`,
+    key: whole ? null : toKey(own.key),
+    body: whole ? jsonOf(native) : bytesOf(own.data),
     headers,
-    time: timeOf(own.get(wire.time), id),
+    time: timeOf(own.time, id),
     source: origin.source,
     shard: origin.shard,
     deliveries:
@@ -125,28 +131,55 @@ export function fromEntry(id: string, flat: readonly Buffer[], origin: Origin): 
   };
 }
 
+/** n.b. what was received is a slice of a socket's buffer and would pin all of it: the values get memory of their own, in one piece. */
 function toMessage(stream: string, id: string, flat: readonly Buffer[]): RedisMessage {
+  let bytes = 0;
+  for (let index = 1; index < flat.length; index += 2) bytes += flat[index]?.length ?? 0;
+  const memory = Buffer.allocUnsafeSlow(bytes);
   const fields: [string, Buffer][] = [];
+  let at = 0;
   for (let index = 0; index + 1 < flat.length; index += 2) {
-    const value = flat[index + 1];
-    if (value !== undefined) fields.push([String(flat[index]), Buffer.from(value)]);
+    const end = at + (flat[index + 1]?.copy(memory, at) ?? 0);
+    fields.push([String(flat[index]), memory.subarray(at, end)]);
+    at = end;
   }
   return { stream, id, fields };
+}
+
+interface OwnFields {
+  data?: Buffer;
+  nothing?: Buffer;
+  key?: Buffer;
+  id?: Buffer;
+  time?: Buffer;
+  headers?: Buffer;
+  deliveries?: Buffer;
+}
+
+const ownNames: ReadonlyMap<string, keyof OwnFields> = new Map([
+  [dataField, "data"],
+  [nullField, "nothing"],
+  [keyField, "key"],
+  [wire.id, "id"],
+  [wire.time, "time"],
+  [headersField, "headers"],
+  [deliveriesField, "deliveries"],
+]);
+
+function sortOut(fields: RedisMessage["fields"]): { readonly own: OwnFields; readonly others: RedisMessage["fields"] } {
+  const own: OwnFields = {};
+  const others: (readonly [string, Buffer])[] = [];
+  for (const field of fields) {
+    const member = ownNames.get(field[0]);
+    if (member) own[member] = field[1];
+    else if (!field[0].startsWith(ownPrefix)) others.push(field);
+  }
+  return { own, others };
 }
 
 /** Whether the fields are the message themselves. */
 function isWhole(fields: RedisMessage["fields"]): boolean {
   return !fields.some(([name]) => name === dataField || name === nullField);
-}
-
-function textFields({ fields }: RedisMessage): Headers {
-  const headers = emptyHeaders();
-  for (const [name, value] of fields) {
-    if (name === dataField || name === keyField || name.startsWith(ownPrefix)) continue;
-    const text = textOf(value);
-    if (text !== undefined) headers[name] = text;
-  }
-  return headers;
 }
 
 /** `undefined`: not UTF-8, so a string would not bring it back. */
@@ -181,8 +214,8 @@ function toKey(value: Buffer | undefined): Key {
   return textOf(value) ?? new Uint8Array(value);
 }
 
-function copyOf(value: Buffer | undefined): Bytes | null {
-  return value === undefined ? null : new Uint8Array(value);
+function bytesOf(value: Buffer | undefined): Bytes | null {
+  return value === undefined ? null : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
 
 /** n.b. the server's clock, where the writer said nothing: it is in the id. */

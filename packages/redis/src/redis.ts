@@ -5,7 +5,7 @@ import { Link } from "./client.ts";
 import { RedisConnection } from "./connection.ts";
 import { names as makeNames } from "./names.ts";
 import { type RedisClient, type RedisMessage, type RedisOptions, settings as makeSettings } from "./options.ts";
-import { askServer } from "./server.ts";
+import { askServer, checkVersion } from "./server.ts";
 import type { Memory } from "./sources.ts";
 import { topology } from "./topology.ts";
 
@@ -31,6 +31,7 @@ export function redis(options: RedisOptions = {}): Driver<RedisCapabilities, Red
       const commands = await open("commands");
       try {
         const server = await askServer(commands);
+        checkVersion(server, "redis");
         const sends = await open("sends");
         const clustered = commands.native instanceof Cluster;
         return new RedisConnection({ context, settings, names, commands, sends, server, memory, clustered });

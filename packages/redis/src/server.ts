@@ -35,6 +35,14 @@ export async function askServer(link: Link): Promise<Server> {
   };
 }
 
+/** Streams as they are used here, and sharded channels, begin with 7.0. @throws DriverError UNSUPPORTED, naming the version */
+export function checkVersion({ name, version }: Pick<Server, "name" | "version">, who: string): void {
+  const major = Number.parseInt(version, 10);
+  // Who may not ask for the version finds out otherwise.
+  if (Number.isNaN(major) || major >= 7) return;
+  throw new DriverError("UNSUPPORTED", `${who}: the server is ${name}; use Redis 7.0, Valkey 7.2, or newer`);
+}
+
 function split(line: string): readonly [string, string] {
   const at = line.indexOf(":");
   return [line.slice(0, at), line.slice(at + 1)];

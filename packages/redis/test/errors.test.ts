@@ -1,6 +1,7 @@
 import { DriverError } from "@sluice/core/driver";
 import { expect, test } from "vitest";
 import { translate } from "../src/errors.ts";
+import { checkVersion } from "../src/server.ts";
 
 const system = (code: string, message = `connect ${code} 127.0.0.1:6379`) =>
   Object.assign(new Error(message), { code });
@@ -54,4 +55,19 @@ test("a driver error stays what it is, and a value that is no error is told", ()
   const own = new DriverError("BUSY", "redis: busy");
   expect(translate(own, "x")).toBe(own);
   expect(translate("a text", "cannot read", "redis-pubsub").message).toBe("redis-pubsub: cannot read: a text");
+});
+
+test("what a command carried is not in its error", () => {
+  const command = { name: "auth", args: ["default", "secret"] };
+  const error = translate(Object.assign(new Error("WRONGPASS invalid"), { command }), "cannot connect");
+  expect(JSON.stringify(error.cause)).toBe('{"command":{"name":"auth"}}');
+});
+
+test("a server that is too old is named", () => {
+  expect(() => checkVersion({ name: "Redis 6.2.14", version: "6.2.14" }, "redis")).toThrow(
+    "redis: the server is Redis 6.2.14; use Redis 7.0, Valkey 7.2, or newer",
+  );
+  for (const version of ["7.0.0", "8.0.6", "10.1.0", "9.1.2", ""]) {
+    expect(() => checkVersion({ name: "", version }, "redis")).not.toThrow();
+  }
 });

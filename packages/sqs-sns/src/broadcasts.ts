@@ -53,6 +53,9 @@ export class Broadcasts {
   readonly #parts: BroadcastsParts;
   readonly #instances = new Map<string, Instance>();
   readonly #known = new Set<string>();
+  readonly #closing = new AbortController();
+  #sweptMs = -Infinity;
+  #sweeping: Promise<unknown> = Promise.resolve();
 
   constructor(parts: BroadcastsParts) {
     this.#parts = parts;
@@ -68,7 +71,17 @@ export class Broadcasts {
     const made = queue ?? (await this.#make(name, source, arn, fifo));
     this.#instances.set(name, { source, queue: made, topicArn: arn, cancel: this.#keepSaying(made) });
     this.#known.add(name);
+    this.#sweepSoon();
     return made;
+  }
+
+  /** Who joins looks after those that died: as often as instances come, and no more. */
+  #sweepSoon(): void {
+    const nowMs = this.#parts.runtime.monotonicMs();
+    if (nowMs < this.#sweptMs + sayMs) return;
+    this.#sweptMs = nowMs;
+    // The next one tries again; one without the right to look leaves it to others.
+    this.#sweeping = this.sweep(this.#closing.signal).catch(() => 0);
   }
 
   async #make(name: string, source: BroadcastSource, topicArn: string, fifo: boolean): Promise<FoundQueue> {
@@ -117,6 +130,8 @@ export class Broadcasts {
   }
 
   async close(signal: AbortSignal): Promise<void> {
+    this.#closing.abort();
+    await this.#sweeping;
     await Promise.all([...this.#instances.values()].map((each) => this.#remove(each, signal).catch(() => undefined)));
   }
 

@@ -48,7 +48,7 @@ export function limits({ maxMessageBytes }: Settings): Limits {
     delayMs: 365 * 24 * 3_600_000,
     delayStepMs: 1_000,
     batch: { items: 10, bytes: maxMessageBytes, perKey: 1, scope: "destination" },
-    sendsInFlight: 8,
+    sendsInFlight: 5,
     receiveBatch: 40,
     receivesInFlight: 1,
     settleBatch: 100,

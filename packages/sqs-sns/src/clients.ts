@@ -17,8 +17,9 @@ export interface Clients {
   destroy(): void;
 }
 
-/** Sockets beside those of the polls: to two services, or to one endpoint. */
-const callSockets = 10;
+/** Sockets beside those of the polls. n.b. Deletions and renewals have a deadline, the lease: they must not queue behind sends. */
+const sendSockets = 5;
+const callSockets = 7;
 
 const connectMs = 3_000;
 const requestMs = 10_000;
@@ -29,9 +30,10 @@ export function openClients(settings: Settings, clientName: string): Clients {
   const { clients } = settings;
   if (clients) return { polls: clients.sqs, sends: clients, calls: clients, destroy: () => {} };
   const polls = handler(settings.pollers, 60_000);
+  const sends = handler(sendSockets, requestMs);
   const calls = handler(callSockets, requestMs);
   try {
-    return made(settings, clientName, polls, calls);
+    return made(settings, clientName, { polls, sends, calls });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new DriverError("CONFIG", `sqs-sns: cannot make clients: ${reason}; check the options`, { cause: error });
@@ -54,7 +56,11 @@ function handler(maxTotalSockets: number, requestTimeout: number) {
   };
 }
 
-function made(settings: Settings, clientName: string, polls: Handler, calls: Handler): Clients {
+function made(
+  settings: Settings,
+  clientName: string,
+  { polls, sends, calls }: Readonly<Record<"polls" | "sends" | "calls", Handler>>,
+): Clients {
   const { endpoint, credentials, md5 } = settings;
   const region = regionOf(settings);
   const common = {
@@ -71,8 +77,8 @@ function made(settings: Settings, clientName: string, polls: Handler, calls: Han
   const all = {
     polls: new SQSClient({ ...sqs, ...once, requestHandler: polls }),
     sends: {
-      sqs: new SQSClient({ ...sqs, ...once, requestHandler: calls }),
-      sns: new SNSClient({ ...common, ...once, requestHandler: calls }),
+      sqs: new SQSClient({ ...sqs, ...once, requestHandler: sends }),
+      sns: new SNSClient({ ...common, ...once, requestHandler: sends }),
     },
     calls: {
       sqs: new SQSClient({ ...sqs, ...often, requestHandler: calls }),
@@ -83,7 +89,7 @@ function made(settings: Settings, clientName: string, polls: Handler, calls: Han
     ...all,
     destroy() {
       for (const client of [all.polls, all.sends.sqs, all.sends.sns, all.calls.sqs, all.calls.sns]) client.destroy();
-      for (const { httpAgent, httpsAgent } of [polls, calls]) {
+      for (const { httpAgent, httpsAgent } of [polls, sends, calls]) {
         httpAgent.destroy();
         httpsAgent.destroy();
       }

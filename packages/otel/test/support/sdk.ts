@@ -36,6 +36,8 @@ export interface Sdk {
   /** The same as the SDK has them. */
   finished(): readonly ReadableSpan[];
   reset(): void;
+  /** From now on a span processor throws. */
+  fail(when: "begin" | "end"): void;
   /** Data points by the name of their metric. */
   points(): Promise<Readonly<Record<string, readonly Point[]>>>;
 }
@@ -43,11 +45,17 @@ export interface Sdk {
 /** The real SDK, registered for the whole process as a service does it. */
 export function registerSdk(options: { readonly withMetrics?: boolean } = {}): Sdk {
   const exporter = new InMemorySpanExporter();
+  let failing: "begin" | "end" | undefined;
   // Spans that begin within one tick of the clock have the same time.
   const order = new Map<string, number>();
   const begins: SpanProcessor = {
-    onStart: (span) => void order.set(span.spanContext().spanId, order.size),
-    onEnd: () => undefined,
+    onStart: (span) => {
+      if (failing === "begin") throw new Error("the processor is broken");
+      order.set(span.spanContext().spanId, order.size);
+    },
+    onEnd: () => {
+      if (failing === "end") throw new Error("the processor is broken");
+    },
     forceFlush: () => Promise.resolve(),
     shutdown: () => Promise.resolve(),
   };
@@ -66,7 +74,11 @@ export function registerSdk(options: { readonly withMetrics?: boolean } = {}): S
   return {
     spans: () => finished().map((span) => show(span, names())),
     finished,
-    reset: () => exporter.reset(),
+    reset: () => {
+      failing = undefined;
+      exporter.reset();
+    },
+    fail: (when) => void (failing = when),
     async points() {
       await reader.forceFlush();
       const all =

@@ -1,6 +1,6 @@
 import type { Connection, Driver } from "@sluice/core/driver";
 import { Link } from "../client.ts";
-import { askServer } from "../server.ts";
+import { askServer, checkVersion } from "../server.ts";
 import { pubsubCapabilities, type RedisPubsubCapabilities } from "./capabilities.ts";
 import { PubsubConnection } from "./connection.ts";
 import { pubsubSettings, type RedisPubsubClient, type RedisPubsubMessage, type RedisPubsubOptions } from "./options.ts";
@@ -25,7 +25,9 @@ export function redisPubsub(
       const { runtime, clientName, signal } = context;
       const link = await Link.open({ settings, runtime, who: "redis-pubsub", name: `${clientName} publisher`, signal });
       try {
-        return new PubsubConnection({ context, settings, link, server: await askServer(link), opened });
+        const server = await askServer(link);
+        if (settings.sharded) checkVersion(server, "redis-pubsub");
+        return new PubsubConnection({ context, settings, link, server, opened });
       } catch (error) {
         link.destroy();
         throw error;
