@@ -82,8 +82,13 @@ export class ConsumeChannel {
   }
 
   async cancel(consumer: Consumer, signal?: AbortSignal): Promise<void> {
+    await this.ask((native) => native.cancel(consumer.tag), "cannot cancel", signal);
+  }
+
+  /** One question, bounded in time; a failure is the channel's, which says so itself. */
+  async ask(question: (native: Channel) => Promise<unknown>, doing: string, signal?: AbortSignal): Promise<void> {
     const channel = this.#open;
-    if (channel?.alive) await attempt(channel.native.cancel(consumer.tag), this.#bound("cannot cancel", signal));
+    if (channel?.alive) await attempt(question(channel.native), this.#bound(doing, signal));
   }
 
   /** The broker has read everything that was written before. */

@@ -23,8 +23,11 @@ export interface LaneSpec {
   readonly counts: boolean;
   /** One holder at a time: what is unsettled goes back only by closing the channel. */
   readonly ordered: boolean;
-  /** It ends with its channel, and what is in it too. */
-  readonly temporary: boolean;
+  /**
+   * Present when it ends with its consumer, and what is in it too: takes it out of the routes first. n.b. a publish that is being
+   * routed to a queue in the middle of its end is refused as a whole, and what is sent again is there twice for all others.
+   */
+  unroute?(channel: Channel): Promise<unknown>;
 }
 
 /** What all lanes of a receiver have handed out together. */
@@ -149,6 +152,8 @@ export class Lane {
     if (!channel?.alive || !consumer) return;
     // n.b. cancelling an ordered consumer lets the next one start while ours still runs; closing gives back in order.
     if (this.spec.ordered) return this.#closeWhenDone();
+    const { unroute } = this.spec;
+    if (unroute) await channel.ask((native) => unroute(native), "cannot leave a broadcast", signal);
     await channel.cancel(consumer, signal);
     channel.returnAll(consumer, this.#inbox);
     this.#inbox = [];

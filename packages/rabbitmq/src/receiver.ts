@@ -233,7 +233,7 @@ const mostInTurn = 64;
  * dies with its channel. A window of one is strict always: whoever asks for it must know that nothing else is out.
  */
 function placesFor(specs: readonly LaneSpec[], window: number): number {
-  if (window >= specs.length || specs.some((spec) => spec.temporary)) return specs.length;
+  if (window >= specs.length || specs.some((spec) => spec.unroute)) return specs.length;
   return window === 1 || specs.length <= mostInTurn ? window : specs.length;
 }
 

@@ -52,7 +52,6 @@ async function group(
     shard: queue,
     counts: quorum,
     ordered,
-    temporary: false,
   }));
 }
 
@@ -75,7 +74,7 @@ function broadcast(source: BroadcastSource, parts: SourceParts): LaneSpec {
     shard: name,
     counts: false,
     ordered: false,
-    temporary: true,
+    unroute: (channel) => channel.unbindQueue(name, exchange, "#"),
   };
 }
 
