@@ -24,9 +24,9 @@ const harness: Harness = defineHarness({
   adapter: "@sluice/redis",
   environment: announced("redis-pubsub"),
   clients: { ioredis: versionOf("ioredis") },
-  driver: (variant = {}) => redisPubsub({ url: urlFor(variant), answerMs: 4_000 }),
+  driver: (variant = {}) => redisPubsub({ url: urlFor(variant) }),
   raw: async () => openRawRedisPubsub(url),
-  timing: { leaseMs: 3_000, recoveryMs: 6_000, quietMs: 300 },
+  timing: { leaseMs: 3_000, recoveryMs: 8_000, quietMs: 300 },
   upstream: { host: hostname, port: Number(port) || 6379 },
   parallel: 6,
 });

@@ -29,7 +29,7 @@ async function makePowerless(client: Redis): Promise<void> {
   client.disconnect();
 }
 
-const leaseMs = 4_000;
+const leaseMs = 5_000;
 
 const harness: Harness = defineHarness({
   adapter: "@sluice/redis",

@@ -32,7 +32,7 @@ const longestPull = 256;
 
 const longestPollMs = 100;
 /** An emulator knows no flow control, so few subscriptions are looked at; for many of them only streams are cheap. */
-const fewLanes = 0;
+const fewLanes = 8;
 
 /** Every lease can be prolonged again, as long as the broker keeps the message: seven days unless somebody said otherwise. */
 const holdMs = 6 * 86_400_000;

@@ -27,7 +27,7 @@ export interface LaneSpec {
    * Present when it ends with its consumer, and what is in it too: takes it out of the routes first. n.b. a publish that is being
    * routed to a queue in the middle of its end is refused as a whole, and what is sent again is there twice for all others.
    */
-  unroute?(channel: Channel): Promise<unknown>;
+  readonly unroute?: (channel: Channel) => Promise<unknown>;
 }
 
 /** What all lanes of a receiver have handed out together. */

@@ -270,6 +270,9 @@ export class Intake {
    */
   async #tryAlone(receiver: Receiver, suspect: Work): Promise<void> {
     const { engine, canRelease } = this.#options;
+    // What went back must be back at the broker: whatever is still on its way when the process dies is counted once more.
+    await untilAborted(this.#stopping.signal, engine.settler.idle(), receiver.closed);
+    await quietly(receiver.flush(this.#stopping.signal));
     if (this.#quarantine?.guilty(suspect.delivery)) engine.convict(suspect);
     else if (engine.startAlone(suspect)) this.#quarantine?.runs(suspect.delivery);
     await untilAborted(this.#stopping.signal, engine.quiet(true), receiver.closed);
