@@ -53,6 +53,11 @@ async function prepare(server: string, directory: string, version: string): Prom
     join(directory, "rabbitmq.conf"),
     `listeners.tcp.local = 127.0.0.1:${port}\nlog.console = true\nlog.file = false\n`,
   );
+  // Three minutes by default: so long a dead letter waits that was on its way when a node stopped.
+  await writeFile(
+    join(directory, "advanced.config"),
+    "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].\n",
+  );
   await writeFile(join(directory, "enabled_plugins"), "[].\n");
   await writeFile(join(directory, "environment.conf"), "");
   if (user) for (const path of [directory, join(directory, "data"), cookie]) await chown(path, user.uid, user.gid);
@@ -103,7 +108,7 @@ function environmentOf(
     RABBITMQ_DIST_PORT: String(ports.distributionPort),
     RABBITMQ_CONF_ENV_FILE: join(directory, "environment.conf"),
     RABBITMQ_CONFIG_FILE: join(directory, "rabbitmq.conf"),
-    RABBITMQ_ADVANCED_CONFIG_FILE: join(directory, "none"),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(directory, "advanced.config"),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(directory, "enabled_plugins"),
     RABBITMQ_MNESIA_BASE: join(directory, "data"),
     RABBITMQ_LOG_BASE: directory,

@@ -78,6 +78,8 @@ export interface Timing {
   readonly recoveryMs: number;
   /** How long "nothing comes" is watched where no sentinel can bound it. */
   readonly quietMs: number;
+  /** How late a delayed message may come after a restart of the broker, beside `recoveryMs`. @default 0 */
+  readonly delayedLateMs?: number;
 }
 
 /** A known defect: the case runs, may fail until `expires`, and must not pass. */

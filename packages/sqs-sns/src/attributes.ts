@@ -10,7 +10,7 @@ export interface Attribute {
 export type Attributes = Readonly<Record<string, Attribute>>;
 
 /** Our own metadata: id, time, key, attempts, … as one JSON object of strings. */
-export const metadataName = "sluice";
+const metadataName = "sluice";
 /** Headers that are no legal attribute, or for which there is no room, the same way. A filter policy lets them pass. */
 export const headersName = "sluice-headers";
 /** How the body travels when it is no text: `base64`, `empty` or `null`. */

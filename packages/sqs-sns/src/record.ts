@@ -139,7 +139,7 @@ function destination(text: string | undefined): Destination | undefined {
 }
 
 /** Attributes of a message of ours or of a foreign one. A copy may come from another broker's driver: then there are none. */
-export function attributesOf(native: unknown): Attributes {
+function attributesOf(native: unknown): Attributes {
   if (typeof native !== "object" || native === null || !("ReceiptHandle" in native)) return {};
   const { Body, MessageAttributes } = native as Message;
   return unwrap(Body ?? "", MessageAttributes ?? {}).attributes;

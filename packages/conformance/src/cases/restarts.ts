@@ -94,7 +94,8 @@ async function surviveAtRest(context: CaseContext): Promise<void> {
   }
   const bus = await context.connect();
   await subscribe(context, bus, topic, { group });
-  const limits = { idleMs: delayMs + 2 * timing.recoveryMs, totalMs: 2 * delayMs + 4 * timing.recoveryMs };
+  const idleMs = delayMs + 2 * timing.recoveryMs + (timing.delayedLateMs ?? 0);
+  const limits = { idleMs, totalMs: 2 * idleMs };
   const all = () => effectsSoFar(context, topic) >= items.length - 6;
   const explain = () => `missing ${missing(context, topic.name, group)}`;
   await context.journal.until("what waited is handled", limits, all, explain);

@@ -31,9 +31,12 @@ export class ShardHolds {
   remove(work: Work): void {
     const share = this.#share(work);
     share.count--;
-    if (!share.held || share.count > this.#low) return;
-    share.held = false;
-    work.receiver.hold?.([work.delivery.shard], false);
+    if (share.held && share.count <= this.#low) {
+      share.held = false;
+      work.receiver.hold?.([work.delivery.shard], false);
+    }
+    // n.b. Where a shard is a key there are as many as keys: none may stay.
+    if (share.count === 0) this.#shares.get(work.receiver)?.delete(work.delivery.shard);
   }
 
   #share({ receiver, delivery }: Work): Share {
