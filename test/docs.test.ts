@@ -27,7 +27,8 @@ async function ended(milliseconds: number, command: string, ...rest: readonly st
   );
 }
 
-describe("snippets in the documents", () => {
+// Each is a process of its own: they share the cores.
+describe.concurrent("snippets in the documents", () => {
   it("type-check", { timeout: 65_000 }, async () => {
     const { stdout, stderr } = await ended(60_000, "node_modules/.bin/tsc", "-p", folder, "--pretty", "false");
     expect(stdout + stderr).toBe("");
