@@ -1,6 +1,6 @@
 import type { BusCore } from "./bus-core.ts";
 import { fromDriver } from "./driver-failure.ts";
-import type { Position } from "./driver/index.ts";
+import { DriverError, type Position } from "./driver/index.ts";
 import { SluiceError } from "./errors.ts";
 import { type AnyTopic, checkName } from "./topic.ts";
 
@@ -27,7 +27,8 @@ export async function seek(
   const source = { topic: topic.name, group, start: "now" } as const;
   try {
     const connection = await keeper.connection(signal);
-    await connection.seek?.(source, position, signal);
+    if (!connection.seek) throw new DriverError("UNSUPPORTED", `${driver.name}: this connection cannot move a group`);
+    await connection.seek(source, position, signal);
   } catch (error) {
     throw fromDriver(error);
   }

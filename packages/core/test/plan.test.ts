@@ -116,6 +116,15 @@ test("a seek reaches the driver with a time in milliseconds; a wrong date does n
   await expect(bus.seek(orders, { group: "billing", to: new Date("x") })).rejects.toMatchObject({ code: "CONFIG" });
 });
 
+test("a driver that declares seek and has none is told on, not believed", async () => {
+  const clock = simulation();
+  const capabilities: Capabilities = { ...memory().capabilities, seek: "native" };
+  const bus = await connect(altered({ capabilities }), { runtime: clock.runtime });
+  const moving = clock.run(bus.seek(orders, { group: "billing", to: "now" }));
+  await expect(moving).rejects.toMatchObject({ code: "UNSUPPORTED" });
+  await clock.run(bus.close());
+});
+
 test("a broker that may lose messages wants to be told that this is meant", async () => {
   const clock = simulation();
   const capabilities: Capabilities = { ...memory().capabilities, delivery: "at-most-once" };

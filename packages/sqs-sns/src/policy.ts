@@ -36,7 +36,9 @@ export function allowTopic(current: string | undefined, queueArn: string, topicA
 }
 
 /** n.b. Without it SNS drops every message for the queue, and neither side is told. */
-function allows({ Effect, Action, Condition }: Statement, topicArn: string): boolean {
+function allows({ Effect, Principal, Action, Condition }: Statement, topicArn: string): boolean {
+  // The console gives each new queue a statement for the account's owner, which lets no topic in.
+  if (!/"(?:\*|sns\.amazonaws\.com)"/.test(JSON.stringify(Principal ?? ""))) return false;
   if (Effect !== "Allow" || !JSON.stringify(Action ?? "").match(/sqs:(SendMessage|\*)|"\*"/i)) return false;
   return Condition === undefined || JSON.stringify(Condition).includes(JSON.stringify(topicArn));
 }

@@ -91,6 +91,19 @@ describe("queue policies", () => {
   });
 });
 
+test("the statement of the console for the account's owner lets no topic in", () => {
+  const [queue, arn] = ["arn:aws:sqs:eu-central-1:123456789012:q", "arn:aws:sns:eu-central-1:123456789012:t"];
+  const owner = {
+    Sid: "__owner_statement",
+    Effect: "Allow",
+    Principal: { AWS: "arn:aws:iam::123456789012:root" },
+    Action: "SQS:*",
+    Resource: queue,
+  };
+  const policy = JSON.parse(allowTopic(JSON.stringify({ Statement: [owner] }), queue, arn) ?? "{}") as object;
+  expect(policy).toMatchObject({ Statement: [owner, { Principal: { Service: "sns.amazonaws.com" } }] });
+});
+
 describe("filters", () => {
   const filter: Filter = { region: ["eu", "us"], kind: { prefix: "order." } };
 
