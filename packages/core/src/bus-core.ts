@@ -78,6 +78,7 @@ export class BusCore {
       capabilities: () => this.capabilities,
       queue: this.queue,
       middleware: middleware.publish ?? [],
+      wire: middleware.wire ?? [],
       deadlineMs: milliseconds(publish.deadline ?? "30s", "publish.deadline"),
       prepare: (topic, delayed) => this.#prepare(topic, delayed),
       pending: (receipt) => {

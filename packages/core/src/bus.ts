@@ -11,6 +11,7 @@ import { fromDriver } from "./driver-failure.ts";
 import type { Capabilities, Driver, Finding, Limits } from "./driver/index.ts";
 import { milliseconds } from "./duration.ts";
 import { compose } from "./middleware.ts";
+import { explain } from "./explain.ts";
 import { SluiceError } from "./errors.ts";
 import { type Health, livezResponse, readyzResponse } from "./health.ts";
 import type { ConnectOptions, RunOptions } from "./options.ts";
@@ -221,6 +222,11 @@ export class Bus<C extends Capabilities = Capabilities, NativeMessage = unknown,
     const { resources } = this.plan(topics);
     const connection = await this.#core.keeper.connection(signal);
     return compare(connection, resources, signal);
+  }
+
+  /** In words: the way of a message out and in, with the middleware of this bus in its order. A subscription adds its own. */
+  explain(): string {
+    return explain(this.#core.driver.name, this.#core.parts.middleware);
   }
 
   health(): Health {

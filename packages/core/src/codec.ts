@@ -1,9 +1,36 @@
-import type { Bytes } from "./driver/index.ts";
+import type { Bytes, Headers, Key } from "./driver/index.ts";
 
-/** Payload to bytes and back. A codec throws when it cannot; the message is then dead-lettered (`invalid`) with its bytes. */
+/** What a codec and wire middleware know of the message whose bytes they make or read. */
+export interface WireMessage {
+  /** The broker's name as the driver states it: `kafka`, `rabbitmq`, … */
+  readonly system: string;
+  readonly topic: string;
+  readonly id: string;
+  readonly key: Key;
+  /** When it was first published, wall milliseconds; `undefined` when the broker does not tell. */
+  readonly time: number | undefined;
+  /** May be changed. On the way in it is a copy where there is wire middleware: what is moved keeps its own. */
+  readonly headers: Headers;
+  /** `null` before the codec encoded it, and for a tombstone. */
+  body: Bytes | null;
+}
+
+/**
+ * Payload to bytes and back. A codec throws when it cannot; the message is then dead-lettered (`invalid`) with its bytes. An
+ * `UnavailableError` says that something it needs is down: the message waits without counting an attempt, and a publish
+ * rejects with `UNAVAILABLE`. Promises are for codecs that ask a registry: they keep the order of publishes.
+ */
 export interface Codec<T = unknown> {
-  /** Written to the `content-type` header, and checked against it on the way in. */
+  /** Written to the `content-type` header, and checked against it on the way in. `encode` may set another one in `message.headers`. */
   readonly contentType: string;
+  encode(payload: T, message: WireMessage): Bytes | Promise<Bytes>;
+  decode(body: Bytes, message: WireMessage): T | Promise<T>;
+  /** Whether it reads this content type. A message without one is read in any case. @default the same media type as `contentType` */
+  accepts?(contentType: string): boolean;
+}
+
+/** A codec that needs nothing but the bytes, and is done at once. */
+export interface PlainCodec<T = unknown> extends Codec<T> {
   encode(payload: T): Bytes;
   decode(body: Bytes): T;
 }
@@ -16,7 +43,7 @@ function utf8(text: string): Bytes {
 }
 
 /** JSON in UTF-8: the default. `undefined` and values that JSON cannot hold are refused. */
-export function json(): Codec {
+export function json(): PlainCodec {
   return {
     contentType: "application/json",
     encode(payload) {
@@ -29,7 +56,7 @@ export function json(): Codec {
 }
 
 /** Text in UTF-8. */
-export function text(): Codec<string> {
+export function text(): PlainCodec<string> {
   return {
     contentType: "text/plain; charset=utf-8",
     encode: utf8,
@@ -38,7 +65,7 @@ export function text(): Codec<string> {
 }
 
 /** Bytes as they are. */
-export function bytes(): Codec<Bytes> {
+export function bytes(): PlainCodec<Bytes> {
   return {
     contentType: "application/octet-stream",
     encode: (payload) => payload,

@@ -1,4 +1,5 @@
 import type { Duration } from "./duration.ts";
+import type { SluiceError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { Message } from "./message.ts";
 import type { DeadLetterOutcome, DeferOutcome, DropOutcome, Outcome, RetryOutcome } from "./outcome.ts";
@@ -15,8 +16,12 @@ export interface Context<C extends Capabilities = Capabilities, NativeMessage = 
   readonly shard: string;
   /** Whether a batch handler gets it, together with others. */
   readonly batch: boolean;
+  /** Whether what the handler publishes and its acceptance happen together or not at all. */
+  readonly transactional: boolean;
   /** Aborts with a SluiceError: `HANDLER_TIMEOUT`, `LEASE_LOST`, or `CLOSED` at the drain's deadline. Made when first read. */
   readonly signal: AbortSignal;
+  /** Aborts `signal` with this error: asks the run to stop. It is still waited for, and its result counts. For middleware. */
+  abort(reason: SluiceError): void;
   /** When the handler's time limit ends; `undefined` without a limit. */
   readonly deadline: Date | undefined;
   /** Grows with each holder of this key's shard: give it to stores that refuse older holders. */

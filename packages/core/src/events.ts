@@ -1,4 +1,5 @@
 import { channel } from "node:diagnostics_channel";
+import type { Context } from "./context.ts";
 import type { DriverEvent } from "./driver/index.ts";
 import type { SluiceError } from "./errors.ts";
 
@@ -68,6 +69,15 @@ export interface StuckEvent {
   readonly kind: "timeout" | "stuck" | "late";
 }
 
+/** A delivery that somebody knew as handled before, and did not handle again. Published by middleware that deduplicates. */
+export interface DuplicateEvent {
+  readonly topic: string;
+  readonly group: string;
+  readonly id: string;
+  /** Tells an observer of one bus whether the delivery is one of its own. */
+  readonly context: Context;
+}
+
 /** A driver's own notice, with the broker's system. */
 export type BrokerEvent = DriverEvent & { readonly system: string };
 
@@ -86,6 +96,7 @@ export const events: {
   readonly attemptFailed: EventChannel<AttemptFailedEvent>;
   readonly state: EventChannel<StateEvent>;
   readonly stuck: EventChannel<StuckEvent>;
+  readonly duplicate: EventChannel<DuplicateEvent>;
   readonly broker: EventChannel<BrokerEvent>;
 } = {
   published: channel("sluice:published"),
@@ -94,5 +105,6 @@ export const events: {
   attemptFailed: channel("sluice:attempt-failed"),
   state: channel("sluice:state"),
   stuck: channel("sluice:stuck"),
+  duplicate: channel("sluice:duplicate"),
   broker: channel("sluice:broker"),
 };

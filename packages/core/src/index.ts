@@ -1,7 +1,7 @@
 export { Bus, connect } from "./bus.ts";
 export type { EventOf } from "./bus.ts";
 export { bytes, json, text } from "./codec.ts";
-export type { Codec } from "./codec.ts";
+export type { Codec, PlainCodec, WireMessage } from "./codec.ts";
 export type { BatchAnswer, BatchHandler, BatchItem } from "./consume/batch.ts";
 export { Consumer, Delivered } from "./consume/consumer.ts";
 export type { Counters } from "./consume/counters.ts";
@@ -13,6 +13,7 @@ export type {
   RetryOptions,
   SubscribeOptions,
 } from "./consume/options.ts";
+export { unusedOutcome } from "./consume/handler-context.ts";
 export { Subscription } from "./consume/subscription.ts";
 export type { DrainOptions, Event, SubscriptionHealth } from "./consume/subscription.ts";
 export type { Context, Handler } from "./context.ts";
@@ -44,6 +45,7 @@ export { events } from "./events.ts";
 export type {
   AttemptFailedEvent,
   BrokerEvent,
+  DuplicateEvent,
   EventChannel,
   PublishedEvent,
   PublishFailedEvent,
@@ -63,6 +65,7 @@ export type {
   DraftBatch,
   Middleware,
   PublishMiddleware,
+  WireMiddleware,
 } from "./middleware.ts";
 export { nodeRuntime } from "./node-runtime.ts";
 export type { ConnectOptions, RunOptions } from "./options.ts";

@@ -1,3 +1,4 @@
+import type { WireMessage } from "./codec.ts";
 import type { BatchAnswer, BatchItem } from "./consume/batch.ts";
 import type { Context } from "./context.ts";
 import type { Headers, Key } from "./driver/index.ts";
@@ -40,12 +41,25 @@ export type BatchMiddleware = (
   next: () => Promise<BatchAnswer>,
 ) => Promise<BatchAnswer>;
 
-/** The four scopes, outermost first. */
+/**
+ * What is done to the bytes and headers of every message between the codec and the broker: compress, encrypt, wrap. Retries, dead
+ * letters and redrives move the bytes as they are on the wire; `incoming` runs before each attempt. Errors are those of a codec.
+ */
+export interface WireMiddleware {
+  readonly name: string;
+  /** After the codec, in the order of the list. */
+  outgoing?(message: WireMessage): void | Promise<void>;
+  /** Before the codec, in the opposite order. */
+  incoming?(message: WireMessage, context: Context): void | Promise<void>;
+}
+
+/** The scopes: the four around something, outermost first, and what is done to bytes. */
 export interface Middleware {
   readonly publish?: readonly PublishMiddleware[];
   readonly delivery?: readonly DeliveryMiddleware[];
   readonly attempt?: readonly AttemptMiddleware[];
   readonly batch?: readonly BatchMiddleware[];
+  readonly wire?: readonly WireMiddleware[];
 }
 
 /**

@@ -22,6 +22,7 @@ function setup(over: Partial<ProducerPort> = {}, options: BenchOptions = { scrip
     capabilities: () => capabilities,
     queue: made.queue,
     middleware: [],
+    wire: [],
     deadlineMs: 30_000,
     ...over,
   };

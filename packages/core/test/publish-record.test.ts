@@ -6,7 +6,7 @@ import type { Capabilities, Limits, SendItem } from "../src/driver/index.ts";
 import { SluiceError } from "../src/errors.ts";
 import type { Draft } from "../src/middleware.ts";
 import type { PublishOptions } from "../src/publish/options.ts";
-import { draft, type RecordPort, toItem } from "../src/publish/record.ts";
+import { draft, type Outgoing, type RecordPort, toItem } from "../src/publish/record.ts";
 import { type Topic, topic } from "../src/topic.ts";
 import { capabilities, limits } from "./publish-support.ts";
 
@@ -16,6 +16,8 @@ const orders = topic("orders");
 function port(over: { capabilities?: Partial<Capabilities>; limits?: Partial<Limits> } = {}): RecordPort {
   return {
     driver: "fake",
+    system: "fake",
+    wire: [],
     runtime: simulation().runtime,
     limits: () => ({ ...limits, ...over.limits }),
     capabilities: () => ({ ...capabilities, ...over.capabilities }),
@@ -28,7 +30,14 @@ function build(
   payload: unknown = { n: 1 },
 ): SendItem {
   const known = port(over);
-  return toItem(draft(orders, options.id ?? "id-1", payload, options, known, undefined) as Draft, options, known).item;
+  return itemNow(draft(orders, options.id ?? "id-1", payload, options, known, undefined) as Draft, options, known).item;
+}
+
+/** A synchronous codec gives its bytes at once. */
+function itemNow(...given: Parameters<typeof toItem>): Outgoing {
+  const made = toItem(...given);
+  if (made instanceof Promise) throw new TypeError("a promise from a synchronous codec");
+  return made;
 }
 
 function refusal(run: () => unknown): { code: string; outcome: string | undefined; message: string } {
@@ -70,7 +79,7 @@ describe("a record", () => {
     const known = port();
     const message = draft(Order, "a", { n: "41" }, {}, known, undefined) as Draft;
     expect(message.key).toBe("n42");
-    expect(new TextDecoder().decode(toItem(message, {}, known).item.record.body ?? undefined)).toBe('{"n":"41"}');
+    expect(new TextDecoder().decode(itemNow(message, {}, known).item.record.body ?? undefined)).toBe('{"n":"41"}');
     const none = draft(Order, "a", { n: "41" }, { key: null }, known, undefined) as Draft;
     expect(none.key).toBe(null);
   });
@@ -201,7 +210,7 @@ describe("time and priority", () => {
   test("another codec sets another content type", () => {
     const known = port();
     const note = topic("notes", { codec: text() as Codec });
-    const { item } = toItem(draft(note, "a", "hi", {}, known, undefined) as Draft, {}, known);
+    const { item } = itemNow(draft(note, "a", "hi", {}, known, undefined) as Draft, {}, known);
     expect(item.record.headers["content-type"]).toBe("text/plain; charset=utf-8");
     expect(item.record.body).toEqual(Buffer.from("hi"));
   });

@@ -48,7 +48,7 @@ export function makeForwarder(bus: BusParts): Subscription {
     topics: [waiting],
     settings,
     sources: [{ delayed: true }],
-    middleware: { delivery: [], attempt: [] },
+    middleware: { wire: [], delivery: [], attempt: [] },
     run: (_payload, context) => forward(bus, context),
     decode: () => undefined,
   });

@@ -69,6 +69,10 @@ export class HandlerContext implements Context {
     return this.#host.batch;
   }
 
+  get transactional(): boolean {
+    return this.#host.transactional;
+  }
+
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
@@ -161,6 +165,14 @@ export class HandlerContext implements Context {
         `write: return context.${this.made.kind === "dead-letter" ? "deadLetter" : this.made.kind}(…)`,
     );
   }
+}
+
+/**
+ * What is wrong with a run that made an outcome and returned something else; `undefined` when nothing is. The engine fails such a
+ * run; a wrapper of handlers asks before it commits anything.
+ */
+export function unusedOutcome(context: Context, returned: unknown): SluiceError | undefined {
+  return context instanceof HandlerContext ? context.unused(returned) : undefined;
 }
 
 function messageOf(work: Work): Message {

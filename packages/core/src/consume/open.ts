@@ -12,12 +12,13 @@ import {
 import { events, type SettledFate } from "../events.ts";
 import { SluiceError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { nameOf, readers } from "../explain.ts";
 import { type BatchMiddleware, compose, type Middleware } from "../middleware.ts";
 import type { Outcome } from "../outcome.ts";
 import type { AnyTopic } from "../topic.ts";
 import { decode } from "./decode.ts";
 import { Engine } from "./engine.ts";
-import type { ContextHost } from "./handler-context.ts";
+import { type ContextHost, unusedOutcome } from "./handler-context.ts";
 import { Intake, type Opened } from "./intake.ts";
 import { Mover, type SendCopy } from "./mover.ts";
 import type { SubscribeOptions } from "./options.ts";
@@ -59,7 +60,9 @@ export async function openSubscription(
   checkCount(bus, topics);
   declare(bus, topics, settings);
   const sources = sourcesOf(bus, topics, settings);
+  const wire = bus.middleware.wire ?? [];
   const middleware = {
+    wire,
     delivery: [...(bus.middleware.delivery ?? []), ...(options.middleware?.delivery ?? [])],
     attempt: [...(bus.middleware.attempt ?? []), ...(options.middleware?.attempt ?? [])],
   };
@@ -70,7 +73,7 @@ export async function openSubscription(
     middleware,
     run,
     batch,
-    decode: (work) => decode(work.topic, work.delivery),
+    decode: (work, context) => decode(work, context, bus.driver.system, wire),
   });
   bus.opened(subscription);
   const drain = () => void subscription.drain();
@@ -113,10 +116,10 @@ export interface Plan {
   readonly topics: readonly AnyTopic[];
   readonly settings: Settings;
   readonly sources: readonly Source[];
-  readonly middleware: Required<Pick<Middleware, "delivery" | "attempt">>;
+  readonly middleware: Required<Pick<Middleware, "wire" | "delivery" | "attempt">>;
   readonly run: Run;
   readonly batch?: BatchRun | undefined;
-  readonly decode: (work: Work) => unknown;
+  readonly decode: (work: Work, context: Context) => unknown;
 }
 
 /** Present where the handler is one of batches. */
@@ -128,7 +131,7 @@ export interface BatchRun {
 export function assemble(bus: BusParts, plan: Plan): Subscription {
   const { runtime, keeper, driver } = bus;
   const { settings, sources, topics, run } = plan;
-  const { delivery, attempt } = plan.middleware;
+  const { wire, delivery, attempt } = plan.middleware;
   const capabilities = keeper.current?.capabilities ?? driver.capabilities;
   const engine: Engine = new Engine({
     runtime,
@@ -170,6 +173,7 @@ export function assemble(bus: BusParts, plan: Plan): Subscription {
     chain: [
       ...delivery.map(nameOf),
       "retry and dead letter",
+      ...readers({ wire }),
       ...attempt.map(nameOf),
       ...(plan.batch?.middleware.map(nameOf) ?? []),
     ],
@@ -276,7 +280,13 @@ interface Attempt {
 function wrapped(middleware: NonNullable<Middleware["attempt"]>, run: Run): Run {
   const chain = compose<Attempt, void | Outcome>(
     middleware.map((each) => named(each, (attempt: Attempt, next: Next) => each(attempt.context, next))),
-    ({ payload, context }) => run(payload, context) as void | Outcome,
+    // What is around the handler sees a run that forgot to return its outcome as the failure that it is.
+    async ({ payload, context }) => {
+      const returned = (await run(payload, context)) as void | Outcome;
+      const error = unusedOutcome(context, returned);
+      if (error) throw error;
+      return returned;
+    },
   );
   return (payload, context) => chain({ payload, context });
 }
@@ -301,8 +311,4 @@ function wrappedDelivery(
 /** The wrapper carries the middleware's name, for errors and stack traces. */
 function named<F extends object>(original: { readonly name: string }, wrapper: F): F {
   return Object.defineProperty(wrapper, "name", { value: original.name });
-}
-
-function nameOf(middleware: { readonly name: string }): string {
-  return middleware.name || "(anonymous)";
 }

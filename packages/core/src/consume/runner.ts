@@ -11,7 +11,7 @@ export type Run = (payload: unknown, context: Context) => unknown;
 export interface RunnerOptions {
   readonly host: ContextHost;
   /** Bytes to payload; throws what the fates call `invalid`. */
-  readonly decode: (work: Work) => unknown;
+  readonly decode: (work: Work, context: HandlerContext) => unknown;
   readonly run: Run;
   /** Delivery middleware, composed; `undefined` when there is none. */
   readonly delivery: ((context: Context, next: () => Promise<void | Outcome>) => Promise<void | Outcome>) | undefined;
@@ -59,7 +59,7 @@ export class Runner {
     const end = (result: RunResult) => this.#options.ended(work, checked(context, result));
     let payload: unknown;
     try {
-      payload = decode(work);
+      payload = decode(work, context);
     } catch (error) {
       return end({ ok: false, error });
     }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Runtime } from "../driver/index.ts";
 import { SluiceError } from "../errors.ts";
 import { Deque } from "./deque.ts";
@@ -20,8 +21,8 @@ interface Ticket {
 }
 
 /**
- * Publishes that wait for their schema or for their topic: begun in the order of their calls, and ended at their deadline. The
- * only place of publishing with a timer per message; nobody waits here once the topic is known and the schema synchronous.
+ * Publishes that wait for their schema, for their topic, or for their bytes: begun in the order of their calls, and ended at their deadline. The
+ * only place of publishing with a timer per message; nobody waits here once the topic is known, and schema and codec are synchronous.
  */
 export class Gate {
   readonly #runtime: Runtime;
@@ -65,7 +66,8 @@ export class Gate {
       ready.then(
         (value) => {
           // n.b. Its deadline still runs: those before it may take longer.
-          ticket.go ??= () => finish(() => begin(value));
+          // n.b. The one before it may call this: middleware must still see the context of its own caller.
+          ticket.go ??= AsyncLocalStorage.bind(() => finish(() => begin(value)));
           this.#advance();
         },
         (error: unknown) => finish(() => reject(withOutcome(error))),
@@ -96,8 +98,8 @@ export class Gate {
 }
 
 const reasons = {
-  TIMEOUT: "reached its deadline before its topic and schema were ready",
-  ABORTED: "was ended by its signal before its topic and schema were ready",
+  TIMEOUT: "reached its deadline before its topic, schema and bytes were ready",
+  ABORTED: "was ended by its signal before its topic, schema and bytes were ready",
   BACKPRESSURE: `waits behind ${maxWaiting} others until the topic is ready; publish less at once`,
 };
 

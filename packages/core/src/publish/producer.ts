@@ -5,7 +5,7 @@ import { events } from "../events.ts";
 import { compose, type Draft, type PublishMiddleware } from "../middleware.ts";
 import type { AnyTopic, Topic } from "../topic.ts";
 import type { QueueResult } from "./entry.ts";
-import { Gate } from "./gate.ts";
+import { Gate, type Waiting } from "./gate.ts";
 import type {
   BatchEntry,
   BatchResult,
@@ -21,8 +21,6 @@ import type { SendQueue } from "./send-queue.ts";
 
 /** What a producer needs of the bus. */
 export interface ProducerPort extends RecordPort {
-  /** The driver's `system`, for events. */
-  readonly system: string;
   readonly queue: Pick<SendQueue, "enqueue">;
   readonly middleware: readonly PublishMiddleware[];
   /** The bus's `publish.deadline`. */
@@ -58,11 +56,14 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
   readonly #chain: ((publishing: Publishing) => Promise<void>) | undefined;
   readonly #preparation: Preparation | undefined;
   readonly #gate: Gate;
+  /** Behind the middleware: a codec that takes its time does not let later messages pass. */
+  readonly #encoding: Gate;
 
   constructor(topic: Topic<Input, Output>, port: ProducerPort) {
     this.topic = topic;
     this.#port = port;
     this.#gate = new Gate(port.runtime);
+    this.#encoding = new Gate(port.runtime);
     if (port.prepare) this.#preparation = new Preparation((delayed) => port.prepare?.(topic, delayed), port.runtime);
     if (port.middleware.length > 0) this.#chain = this.#compose(port.middleware);
   }
@@ -136,8 +137,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       if (prepared === undefined && !this.#gate.busy && !(message instanceof Promise)) {
         return this.#start({ message, options, nowMs, deadlineMs, join, receipt: undefined });
       }
-      const what = `${this.#port.driver}: publishing message ${id} to "${this.topic.name}"`;
-      const waiting = { what, deadlineMs, signal: options.signal };
+      const waiting = this.#waiting(id, deadlineMs, options.signal);
       const receipt = this.#gate.enter(Promise.all([message, prepared]), waiting, ([known]) =>
         this.#start({ message: known, options, nowMs, deadlineMs, join, receipt: undefined }),
       );
@@ -150,7 +150,7 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
 
   #start(publishing: Publishing): Promise<Receipt> {
     const { message } = publishing;
-    if (!this.#chain) return this.#enqueue(toItem(message, publishing.options, this.#port), publishing);
+    if (!this.#chain) return this.#encode(publishing);
     return this.#chain(publishing).then(() => {
       if (publishing.receipt) return publishing.receipt;
       const text = `${this.#port.driver}: message ${message.id} to "${this.topic.name}" was not sent: a middleware did not call next()`;
@@ -164,9 +164,24 @@ export class Producer<Input = unknown, Output = Input, C extends Capabilities = 
       return Object.defineProperty(wrapped, "name", { value: each.name });
     });
     return compose<Publishing, void>(onPublishing, async (publishing) => {
-      const outgoing = toItem(publishing.message, publishing.options, this.#port);
-      publishing.receipt = await this.#enqueue(outgoing, publishing);
+      publishing.receipt = await this.#encode(publishing);
     });
+  }
+
+  #encode(publishing: Publishing): Promise<Receipt> {
+    const { message, options, deadlineMs } = publishing;
+    const outgoing = toItem(message, options, this.#port);
+    if (!(outgoing instanceof Promise) && !this.#encoding.busy) return this.#enqueue(outgoing, publishing);
+    const waiting = this.#waiting(message.id, deadlineMs, options.signal);
+    const receipt = this.#encoding.enter(Promise.resolve(outgoing), waiting, (ready) =>
+      this.#enqueue(ready, publishing),
+    );
+    this.#port.pending?.(receipt);
+    return receipt;
+  }
+
+  #waiting(id: string, deadlineMs: number, signal: AbortSignal | undefined): Waiting {
+    return { what: `${this.#port.driver}: publishing message ${id} to "${this.topic.name}"`, deadlineMs, signal };
   }
 
   #enqueue({ item, bytes }: Outgoing, { options, nowMs, deadlineMs, join }: Publishing): Promise<Receipt> {

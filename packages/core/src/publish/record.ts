@@ -14,13 +14,12 @@ import type { Draft } from "../middleware.ts";
 import { validate } from "../schema.ts";
 import type { AnyTopic, Topic } from "../topic.ts";
 import { checkHeaders, firstHeaders, type Refuse } from "./headers.ts";
+import { encode, type EncodePort } from "./encode.ts";
 import { overheadBytes } from "./entry.ts";
 import type { PublishOptions } from "./options.ts";
 
 /** What building a record needs of the bus. */
-export interface RecordPort {
-  /** First word of error messages. */
-  readonly driver: string;
+export interface RecordPort extends EncodePort {
   readonly runtime: Runtime;
   limits(): Limits;
   capabilities(): Capabilities;
@@ -100,19 +99,24 @@ export interface Outgoing {
 }
 
 /**
- * Encodes a draft, and checks it against the broker's limits before anything is sent.
+ * Encodes a draft, and checks it against the broker's limits before anything is sent. Synchronous when the encoding is.
  * @throws SluiceError `INVALID_PAYLOAD`, `INVALID_MESSAGE`, `TOO_LARGE`, `UNSUPPORTED`, `CONFIG`, each with outcome `not-stored`
  */
-export function toItem(message: Draft, options: PublishOptions, port: RecordPort): Outgoing {
+export function toItem(message: Draft, options: PublishOptions, port: RecordPort): Outgoing | Promise<Outgoing> {
+  const time = Math.floor(port.runtime.wallMs());
+  const body = encode(message, time, port);
+  if (body instanceof Promise) return body.then((late) => itemOf(message, late, time, options, port));
+  return itemOf(message, body, time, options, port);
+}
+
+function itemOf(message: Draft, body: Bytes, time: number, options: PublishOptions, port: RecordPort): Outgoing {
   const { topic, id, key, headers } = message;
   const limits = port.limits();
   const refuse = refusal(topic.name, port);
-  const time = Math.floor(port.runtime.wallMs());
   checkKey(key, limits, refuse);
   const headerBytes = checkHeaders(headers, options.expiresAt === undefined ? 0 : 1, limits, refuse);
   if (options.expiresAt !== undefined)
     headers[wire.expiresAt] = String(wallMs(options.expiresAt, "expiresAt", topic, port));
-  const body = encode(message, port);
   if (body.byteLength > limits.messageBytes) {
     const numbers = `${body.byteLength} bytes, above the limit of ${limits.messageBytes}`;
     throw refuse("TOO_LARGE", `has a payload of ${numbers}; send less, or store it elsewhere and send a reference`);
@@ -126,12 +130,6 @@ export function toItem(message: Draft, options: PublishOptions, port: RecordPort
   };
   const bytes = overheadBytes + body.byteLength + (key?.length ?? 0) + headerBytes;
   return { item: notBefore === undefined ? item : { ...item, notBefore }, bytes };
-}
-
-function encode(message: Draft, port: RecordPort): Bytes {
-  const body: unknown = attempt(message.topic, port, () => message.topic.codec.encode(message.payload));
-  if (body instanceof Uint8Array) return body;
-  throw invalidPayload(message.topic, port, new TypeError(`the codec gave ${show(body)} instead of bytes`));
 }
 
 function keyOf<Input, Output>(topic: Topic<Input, Output>, checked: Output, port: RecordPort): string | null {
@@ -211,7 +209,7 @@ function wallMs(date: unknown, option: string, topic: AnyTopic, port: RecordPort
   throw notStored("CONFIG", `${port.driver}: ${option} for "${topic.name}" is ${show(date)}; give a valid Date`);
 }
 
-/** Runs the user's own code: schema, key function or codec. */
+/** Runs the user's own code: schema or key function. */
 function attempt<T>(topic: AnyTopic, port: RecordPort, run: () => T): T {
   try {
     return run();
