@@ -87,7 +87,7 @@ async function javaVersion(java: string): Promise<number> {
   return Number(/version "(\d+)/.exec(text)?.[1] ?? 0);
 }
 
-function cacheFolder(): string {
+export function cacheFolder(): string {
   const base = process.env["XDG_CACHE_HOME"];
   return join(base ? base : join(homedir(), ".cache"), "sluice");
 }
@@ -133,7 +133,7 @@ ${dependency("org.slf4j", "slf4j-simple", "1.7.36")}
 }
 
 /** The telling line of a failed command: Maven's first ERROR, else the last line. */
-function lastLine(error: unknown): string {
+export function lastLine(error: unknown): string {
   const { stdout = "", stderr = "", message } = error as { stdout?: string; stderr?: string; message: string };
   const lines = `${stderr}\n${stdout}`.split("\n").filter((line) => line.trim() !== "");
   return lines.find((line) => line.includes("[ERROR]") || line.startsWith("E:")) ?? lines.at(-1) ?? message;

@@ -4,7 +4,8 @@ const common: Readonly<Record<string, string>> = {
   "node.id": "1",
   "controller.listener.names": "CONTROLLER",
   "inter.broker.listener.name": "INTERNAL",
-  "listener.security.protocol.map": "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+  "listener.security.protocol.map":
+    "CLIENT:PLAINTEXT,PROXIED:PLAINTEXT,SECURED:SASL_PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
   "offsets.topic.replication.factor": "1",
   "transaction.state.log.replication.factor": "1",
   "transaction.state.log.min.isr": "1",
@@ -18,6 +19,16 @@ const common: Readonly<Record<string, string>> = {
   "transaction.state.log.num.partitions": "10",
 };
 
+const login = `org.apache.kafka.common.security.plain.PlainLoginModule required user_powerless="powerless";`;
+
+/** Plain listeners know no names: who comes through them is anonymous, and may do everything. */
+const rights: Readonly<Record<string, string>> = {
+  "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+  "super.users": "User:ANONYMOUS",
+  "sasl.enabled.mechanisms": "PLAIN",
+  "listener.name.secured.plain.sasl.jaas.config": login,
+};
+
 export interface KafkaListeners {
   /** Interface that the listeners bind to; empty for all. */
   readonly bind: string;
@@ -26,6 +37,10 @@ export interface KafkaListeners {
   readonly controllerPort: number;
   /** Where clients find the broker, `host:port`. */
   readonly advertised: string;
+  /** One more listener for clients, which sends them to another address than its own: to where a proxy can stand. */
+  readonly proxied?: { readonly port: number; readonly advertised: string };
+  /** One more listener, whose clients log in: there is one user, `powerless`, with its name as password, who may connect and nothing else. */
+  readonly secured?: { readonly port: number; readonly advertised: string };
 }
 
 /**
@@ -33,11 +48,23 @@ export interface KafkaListeners {
  * own, because the clients' address may not lead anywhere from inside a container.
  */
 export function kafkaSettings(listeners: KafkaListeners): Record<string, string> {
-  const { bind, clientPort, internalPort, controllerPort, advertised } = listeners;
+  const { bind, clientPort, internalPort, controllerPort, advertised, proxied, secured } = listeners;
+  const own = `INTERNAL://127.0.0.1:${internalPort}`;
+  const bound = [`CLIENT://${bind}:${clientPort}`, own, `CONTROLLER://127.0.0.1:${controllerPort}`];
+  const stated = [`CLIENT://${advertised}`, own];
+  if (proxied) {
+    bound.push(`PROXIED://${bind}:${proxied.port}`);
+    stated.push(`PROXIED://${proxied.advertised}`);
+  }
+  if (secured) {
+    bound.push(`SECURED://${bind}:${secured.port}`);
+    stated.push(`SECURED://${secured.advertised}`);
+  }
   return {
     ...common,
-    listeners: `CLIENT://${bind}:${clientPort},INTERNAL://127.0.0.1:${internalPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-    "advertised.listeners": `CLIENT://${advertised},INTERNAL://127.0.0.1:${internalPort}`,
+    listeners: bound.join(","),
+    "advertised.listeners": stated.join(","),
+    ...(secured && rights),
   };
 }
 

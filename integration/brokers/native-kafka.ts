@@ -32,10 +32,13 @@ export async function javaOrInstall(log: Log): Promise<string> {
 }
 
 async function prepare(java: string, jars: string, directory: string, version: string): Promise<NativeBroker> {
-  const [clientPort = 0, internalPort = 0, controllerPort = 0] = await freePorts(3);
+  const [clientPort = 0, internalPort = 0, controllerPort = 0, proxiedPort = 0, proxyPort = 0, securedPort = 0] =
+    await freePorts(6);
   const advertised = `127.0.0.1:${clientPort}`;
+  const proxied = { port: proxiedPort, advertised: `127.0.0.1:${proxyPort}` };
+  const secured = { port: securedPort, advertised: `127.0.0.1:${securedPort}` };
   const settings = {
-    ...kafkaSettings({ bind: "127.0.0.1", clientPort, internalPort, controllerPort, advertised }),
+    ...kafkaSettings({ bind: "127.0.0.1", clientPort, internalPort, controllerPort, advertised, proxied, secured }),
     "controller.quorum.bootstrap.servers": `127.0.0.1:${controllerPort}`,
     "log.dirs": join(directory, "data"),
   };
@@ -47,7 +50,6 @@ async function prepare(java: string, jars: string, directory: string, version: s
       .join(""),
   );
   const classes = ["-cp", join(jars, "*")];
-  // n.b. it may begin with a hyphen: as an argument of its own it would be taken for an option.
   // n.b. one in 64 begins with "-": as a word of its own it would be taken for an option.
   const clusterId = randomBytes(16).toString("base64url");
   const format = ["kafka.tools.StorageTool", "format", "--standalone", `--cluster-id=${clusterId}`, "-c", file];
@@ -60,5 +62,15 @@ async function prepare(java: string, jars: string, directory: string, version: s
     directory,
     log: join(directory, "server.log"),
   });
-  return { version, keepsData: true, address: { kind: "brokers", brokers: [advertised] }, node };
+  return {
+    version,
+    keepsData: true,
+    address: { kind: "brokers", brokers: [advertised] },
+    variables: {
+      KAFKA_PROXIED: `127.0.0.1:${proxiedPort}`,
+      KAFKA_PROXY_PORT: String(proxyPort),
+      KAFKA_SECURED: secured.advertised,
+    },
+    node,
+  };
 }

@@ -23,6 +23,8 @@ export interface NativeBroker {
   readonly version: string;
   readonly keepsData: boolean;
   readonly address: BrokerAddress;
+  /** For those who start it, beside the ones that lead to its address. */
+  readonly variables?: Readonly<Record<string, string>>;
   readonly node: ManagedProcess;
   /** What has to run beside it, started before and stopped after. */
   readonly helper?: ManagedProcess;
@@ -58,7 +60,7 @@ export async function startNative(
       environment: kind.environment(address),
       keepsData,
       address,
-      environmentVariables: kind.variables(address),
+      environmentVariables: { ...kind.variables(address), ...native.variables },
       readyAfter: Date.now() - since,
       control: controlOf(broker, native),
       local: { pid: () => node.pid, directory: folder.path, log: node.spec.log },

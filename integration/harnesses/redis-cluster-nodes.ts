@@ -2,14 +2,20 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { BrokerControl } from "@sluice/conformance";
 import { Redis } from "ioredis";
 import { findProgram } from "../brokers/install.ts";
 import { freePorts } from "../brokers/ports.ts";
 import { ManagedProcess } from "../brokers/process.ts";
+import type { StopMode } from "../brokers/types.ts";
 
 export interface ClusterNodes {
   /** The nodes' urls, separated by commas. */
   readonly urls: string;
+  /** What it says of itself. */
+  readonly version: string;
+  /** In turns one node, whose third of the slots nobody serves then, and all of them. */
+  readonly control: BrokerControl;
   stop(): Promise<void>;
 }
 
@@ -17,6 +23,18 @@ const slots = 16_384;
 const count = 3;
 /** How long the nodes may take to agree. */
 const agreeMs = 30_000;
+
+/**
+ * Starts them and tells the harness (and its child processes) through the environment where they are.
+ * @throws Error when there is no redis-server here
+ */
+export async function announceCluster(): Promise<ClusterNodes> {
+  const nodes = await startClusterNodes();
+  if (!nodes) throw new Error("there is no redis-server in the PATH");
+  const { urls: REDIS_CLUSTER_URLS, version: CONFORMANCE_VERSION } = nodes;
+  Object.assign(process.env, { REDIS_CLUSTER_URLS, CONFORMANCE_VERSION, CONFORMANCE_PROVIDER: "native" });
+  return nodes;
+}
 
 /** `undefined`: there is no redis-server here. */
 export async function startClusterNodes(): Promise<ClusterNodes | undefined> {
@@ -51,7 +69,26 @@ export async function startClusterNodes(): Promise<ClusterNodes | undefined> {
     await stop();
     throw error;
   }
-  return { urls: nodes.map(({ port }) => `redis://127.0.0.1:${port}`).join(","), stop };
+  const [first] = clients;
+  return {
+    urls: nodes.map(({ port }) => `redis://127.0.0.1:${port}`).join(","),
+    version: /redis_version:(\S+)/.exec((await first?.info("server")) ?? "")?.[1] ?? "unknown",
+    control: controlOf(nodes, clients),
+    stop,
+  };
+}
+
+function controlOf(nodes: readonly { readonly process: ManagedProcess }[], clients: readonly Redis[]): BrokerControl {
+  let turn = 0;
+  const cycle = (mode: StopMode) => async (downMs: number) => {
+    turn++;
+    const down = turn % 2 === 0 ? nodes : nodes.slice(turn % nodes.length, (turn % nodes.length) + 1);
+    await Promise.all(down.map(({ process }) => process.stop(mode)));
+    await new Promise((resolve) => setTimeout(resolve, downMs));
+    await Promise.all(down.map(({ process }) => process.start()));
+    await Promise.all(clients.map(agreed));
+  };
+  return { restart: cycle("graceful"), kill: cycle("kill") };
 }
 
 function nodeOf(server: string, directory: string, ports: readonly number[], index: number) {

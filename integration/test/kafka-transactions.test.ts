@@ -77,3 +77,42 @@ test.skipIf(!running)(
     expect(await outputs(task.output, (numbers) => numbers.length >= found.length)).toHaveLength(count);
   },
 );
+
+test.skipIf(!running)(
+  "records of aborted transactions that overlap are never handed out",
+  { timeout: 60_000 },
+  async () => {
+    const id = randomUUID();
+    const client = new Kafka({ brokers: [...address], logLevel: logLevel.NOTHING });
+    const bus = await connect(kafka({ brokers: address }));
+    const output = topic<{ n: number }>(`overlap-${id}`, { groups: ["g"], shards: 1 });
+    await bus.provision([output]);
+    const producers = ["one", "other"].map((name) =>
+      client.producer({ transactionalId: `${name}-${id}`, idempotent: true, maxInFlightRequests: 1 }),
+    );
+    await Promise.all(producers.map((producer) => producer.connect()));
+    const [one, other] = await Promise.all(producers.map((producer) => producer.transaction()));
+    const send = (transaction: typeof one, n: number) =>
+      transaction?.send({ topic: output.name, messages: [{ value: JSON.stringify({ n }), partition: 0 }] });
+    // The one that begins first ends last: brokers list aborted transactions by their ends.
+    await send(one, 1);
+    await send(other, 2);
+    await other?.abort();
+    await send(one, 3);
+    await one?.abort();
+    const committed = await producers[0]?.transaction();
+    await send(committed, 4);
+    await committed?.commit();
+    await bus.publish(output, { n: 5 });
+    const seen: number[] = [];
+    const done = Promise.withResolvers<void>();
+    await bus.subscribe(output, { group: "g" }, ({ n }) => {
+      seen.push(n);
+      if (n === 5) done.resolve();
+    });
+    await done.promise;
+    expect(seen).toEqual([4, 5]);
+    await bus.close();
+    await Promise.all(producers.map((producer) => producer.disconnect()));
+  },
+);

@@ -13,7 +13,7 @@ interface Seen {
 
 export interface Collector {
   readonly bus: Bus;
-  readonly topic: Topic;
+  readonly topic: Topic<Uint8Array>;
   /** By message id. */
   readonly seen: Map<string, Seen>;
   readonly arrived: (id: string) => Promise<void>;
@@ -27,7 +27,7 @@ export async function collector(context: CaseContext): Promise<Collector> {
   const seen = new Map<string, { readonly body: Uint8Array; readonly headers: Readonly<Record<string, string>> }>();
   const wakers = new Set<() => void>();
   await bus.subscribe(topic, readable(bus, { group: "g", retry: quickRetry }), (body, { message }) => {
-    seen.set(message.id, { body: body as Uint8Array, headers: message.headers });
+    seen.set(message.id, { body, headers: message.headers });
     for (const wake of wakers) wake();
   });
   const arrived = (id: string) =>

@@ -234,7 +234,7 @@ export function whenAborted(signal: AbortSignal): Promise<"stopped"> {
 export async function openProxy(context: CaseContext): Promise<FaultProxy> {
   const { upstream } = context.harness;
   assert.ok(upstream);
-  const proxy = await FaultProxy.open(upstream);
+  const proxy = await FaultProxy.open(upstream, upstream.listen);
   context.cleanup(() => proxy.close());
   await proxy.refuse();
   const canary = await context.connect({}, { via: proxy.address }).then(

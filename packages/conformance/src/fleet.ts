@@ -1,6 +1,9 @@
 /** Consumers and producers that can be killed: child processes, or, for a broker inside this process, their simulation. */
+import type { Driver } from "@sluice/core";
+import { DriverError } from "@sluice/core/driver";
 import { after } from "./clock.ts";
 import type { CaseContext } from "./context.ts";
+import type { Harness } from "./harness.ts";
 import { type ConsumerPlan, consumerWorker } from "./workers/consumer.ts";
 import { type PipelinePlan, pipelineWorker } from "./workers/pipeline.ts";
 import { type ProducerPlan, producerWorker } from "./workers/producer.ts";
@@ -59,6 +62,17 @@ function inChild(
   };
 }
 
+/** n.b. The bus of a "dead" process would connect again, and send what it still has. */
+function mortal(driver: Driver, isDead: () => boolean): Driver {
+  return {
+    ...driver,
+    async connect(connecting) {
+      if (isDead()) throw new DriverError("UNAVAILABLE", `${driver.name}: this client is dead`);
+      return driver.connect(connecting);
+    },
+  };
+}
+
 function inProcess(
   context: CaseContext,
   name: string,
@@ -70,8 +84,10 @@ function inProcess(
   const death = new AbortController();
   const ended = Promise.withResolvers<"killed" | "ended">();
   const clientName = `${context.run}-${context.id}-${name}`.toLowerCase();
-  // A dead process writes nothing, and its connection is cut; what is left of it here closes without being heard.
+  let dead = false;
+  // A dead process writes nothing, its connection is cut, and it makes no other; what is left of it here closes without being heard.
   const die = () => {
+    dead = true;
     ledger.close();
     context.harness.crash?.(clientName);
     death.abort();
@@ -79,9 +95,10 @@ function inProcess(
     ended.resolve("killed");
   };
   const run = { consumer: consumerWorker, producer: producerWorker, pipeline: pipelineWorker }[worker];
-  const { harness, run: id } = context;
+  const { run: id } = context;
+  const driver: Harness["driver"] = (variant) => mortal(context.harness.driver(variant), () => dead);
   const working = run({
-    harness,
+    harness: { ...context.harness, driver },
     ledger,
     run: id,
     stopped: stopped.promise,

@@ -9,6 +9,12 @@ export interface Address {
   readonly port: number;
 }
 
+/** Where a proxy has to connect to. */
+export interface Upstream extends Address {
+  /** The port that the proxy itself has to listen on: where clients follow the address that the broker states, it states this one. */
+  readonly listen?: number;
+}
+
 /** A driver that differs from the usual one, for faults and negative cases. */
 export interface DriverVariant {
   /** Connect here instead: a proxy, a closed port, another protocol. */
@@ -112,8 +118,8 @@ export interface Harness {
   driver(variant?: DriverVariant): Driver;
   raw(): Promise<RawClient>;
   readonly timing: Timing;
-  /** Where a proxy has to connect to. Absent: no proxy can be put in between. */
-  readonly upstream?: Address;
+  /** Absent: no proxy can be put in between. */
+  readonly upstream?: Upstream;
   readonly control?: BrokerControl;
   /**
    * Only for a broker inside this process, where killing a process would kill the broker: cuts the connections of this client

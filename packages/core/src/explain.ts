@@ -8,7 +8,7 @@ export function nameOf(middleware: { readonly name: string }): string {
 /** What reads the bytes, in its order. */
 export function readers({ wire = [] }: Pick<Middleware, "wire">): string[] {
   return wire
-    .filter(({ incoming }) => incoming)
+    .filter((each) => each.incoming !== undefined)
     .map(nameOf)
     .toReversed();
 }
@@ -16,7 +16,7 @@ export function readers({ wire = [] }: Pick<Middleware, "wire">): string[] {
 /** The way of a message out and in, in words. */
 export function explain(driver: string, middleware: Middleware): string {
   const { publish = [], delivery = [], attempt = [], batch = [], wire = [] } = middleware;
-  const writers = wire.filter(({ outgoing }) => outgoing).map(nameOf);
+  const writers = wire.filter((each) => each.outgoing !== undefined).map(nameOf);
   const out = ["schema", ...publish.map(nameOf), "codec", ...writers, "broker"];
   const around = [...attempt.map(nameOf), ...batch.map((each) => `${nameOf(each)} (of batches)`)];
   const reading = [...readers(middleware), "codec", "schema"];

@@ -52,7 +52,24 @@ export type OutputOf<T extends AnyTopic> = NonNullable<T["types"]>["output"];
  * @param name letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 128 characters
  * @throws SluiceError `CONFIG` for an illegal name or option
  */
+export function topic<Input, Output, const Name extends string>(
+  name: Name,
+  options: TopicOptions<Input, Output> & {
+    readonly schema: StandardSchema<Input, Output>;
+    // Never the reason for the type: most codecs take anything.
+    readonly codec?: Codec<NoInfer<Input>>;
+  },
+): Topic<Input, Output, Name>;
+/** Without a schema the types are those of the codec. */
+export function topic<Input, const Name extends string>(
+  name: Name,
+  options: TopicOptions<Input, Input> & { readonly schema?: undefined; readonly codec: Codec<Input> },
+): Topic<Input, Input, Name>;
 export function topic<Input = unknown, Output = Input, const Name extends string = string>(
+  name: Name,
+  options?: TopicOptions<Input, Output>,
+): Topic<Input, Output, Name>;
+export function topic<Input, Output, Name extends string>(
   name: Name,
   options: TopicOptions<Input, Output> = {},
 ): Topic<Input, Output, Name> {

@@ -1,4 +1,4 @@
-import { type Bus, type Context, connect, type InputOf, type OutputOf, outcome, topic } from "@sluice/core";
+import { type Bus, type Context, connect, type InputOf, json, type OutputOf, outcome, text, topic } from "@sluice/core";
 import type { Capabilities } from "@sluice/core/driver";
 import { memory, type MemoryBroker } from "@sluice/memory";
 import { expectTypeOf, test } from "vitest";
@@ -25,6 +25,20 @@ test("input and output types of a schema are both carried", () => {
   expectTypeOf<OutputOf<typeof Dated>>().toEqualTypeOf<{ at: Date }>();
   expectTypeOf(Dated.name).toEqualTypeOf<"dated">();
 });
+
+test("without a schema the codec says the type", () => {
+  const Note = topic("notes", { codec: text() });
+  expectTypeOf<InputOf<typeof Note>>().toEqualTypeOf<string>();
+  expectTypeOf<OutputOf<typeof Note>>().toEqualTypeOf<string>();
+  // A codec that takes anything says nothing about the type.
+  const Order = topic("orders", { schema: z.object({ id: z.string() }), codec: json() });
+  expectTypeOf<InputOf<typeof Order>>().toEqualTypeOf<{ id: string }>();
+  expectTypeOf<InputOf<ReturnType<typeof typed>>>().toEqualTypeOf<{ n: number }>();
+});
+
+function typed() {
+  return topic<{ n: number }>("typed");
+}
 
 // Never called: what must and must not compile.
 export async function compiles(lacking: Lacking, careless: Careless): Promise<void> {

@@ -11,7 +11,7 @@ import {
   type WireMiddleware,
 } from "../src/index.ts";
 
-const { encode, decode } = json();
+const plain = json();
 
 /** Adds a letter in front of the bytes, and takes it off. */
 function letter(name: string, seen: string[] = [], late = false): WireMiddleware {
@@ -157,9 +157,9 @@ describe("a codec that takes its time", () => {
       encode: (payload, message) =>
         new Promise((resolve) => {
           message.headers["written-for"] = message.topic;
-          gates.push(() => resolve(encode(payload)));
+          gates.push(() => resolve(plain.encode(payload)));
         }),
-      decode: async (body) => decode(body),
+      decode: async (body) => plain.decode(body),
     };
     const bus = await connect(memory({ broker: new MemoryBroker() }));
     const notes = topic<number>("notes", { codec: slow, groups: ["g"] });
@@ -203,7 +203,7 @@ describe("a codec that takes its time", () => {
       ["text/plain", "dead-letter"],
     ] as const) {
       const settled = bus.settled(notes);
-      broker.publish("notes", { key: null, body: encode("hi"), headers: { "content-type": contentType } });
+      broker.publish("notes", { key: null, body: plain.encode("hi"), headers: { "content-type": contentType } });
       expect((await settled).fate).toBe(fate);
     }
     await bus.close();

@@ -1,12 +1,13 @@
 import { protos } from "@google-cloud/pubsub";
 import {
   type Delivery,
-  type Destination,
   DriverError,
   type Headers,
   type Key,
   type SendItem,
   type Source,
+  readDestination,
+  readTime,
   wire,
 } from "@sluice/core/driver";
 import { type Attributes, fromAttributes, toAttributes } from "./attributes.ts";
@@ -102,7 +103,7 @@ export function fromNative(received: ReceivedMessage, source: Source, subscripti
     key: keyOf(message.orderingKey ?? "", attributes),
     body: attributes[nullBody] !== undefined && body.length === 0 ? null : body,
     headers,
-    time: decimal(attributes[wire.time]) ?? millisecondsOf(message.publishTime),
+    time: readTime(decimal(attributes[wire.time]) ?? millisecondsOf(message.publishTime)),
     source,
     shard: shardOf(subscription, message.orderingKey ?? ""),
     deliveries: attempt > 0 ? attempt : undefined,
@@ -145,20 +146,8 @@ function decimal(text: string | undefined): number | undefined {
 
 function forwardOf(attributes: Readonly<Attributes>): Delivery["forward"] {
   const notBefore = decimal(attributes[wire.notBefore]);
-  const to = destinationOf(attributes[wire.to]);
+  const to = readDestination(attributes[wire.to]);
   return to === undefined || notBefore === undefined ? undefined : { to, notBefore };
-}
-
-function destinationOf(text: string | undefined): Destination | undefined {
-  try {
-    const to: unknown = JSON.parse(text ?? "");
-    if (typeof to !== "object" || to === null || !("topic" in to) || typeof to.topic !== "string") return undefined;
-    if (!("group" in to) || typeof to.group !== "string") return { topic: to.topic };
-    const deadLetter = "deadLetter" in to && to.deadLetter === true;
-    return { topic: to.topic, group: to.group, ...(deadLetter && { deadLetter }) };
-  } catch {
-    return undefined;
-  }
 }
 
 /** A dead letter of the broker's own delivery limit has none of our headers: say at least why it is there. */

@@ -41,8 +41,10 @@ export interface TopicMessages {
 }
 
 export interface AdminClient {
-  /** Number of partitions of those that exist. */
+  /** Number of partitions of those that exist. Rejects with `FORBIDDEN`, naming the topic, when one may not be seen. */
   partitions(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** The same for each on its own: one that may not be seen harms no other. */
+  look(topics: readonly string[]): Promise<TopicsSeen>;
   /** Dynamic and default configuration by topic and name. */
   settings(topics: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>>;
   /** Creates those that do not exist yet; they may be usable only a moment later. */
@@ -60,6 +62,13 @@ export interface AdminClient {
   /** Reads without any group: records of one partition from an offset on, and where to go on. */
   read(topic: string, partition: number, from: number): Promise<PartitionRead>;
   ping(): Promise<void>;
+}
+
+export interface TopicsSeen {
+  /** Number of partitions of those that exist. */
+  readonly partitions: ReadonlyMap<string, number>;
+  /** Those that we have no right to see, whether they exist or not, and the broker's answer. */
+  readonly forbidden: ReadonlyMap<string, unknown>;
 }
 
 /** First and next offsets of every partition of some topics. */

@@ -47,6 +47,7 @@ export class KafkaConnection implements Connection {
   readonly #opening = new Set<Promise<unknown>>();
   /** Positions of broadcast instances whose receiver failed. */
   readonly #remembered = new Map<string, Map<string, number>>();
+  readonly #vanished = new Set<string>();
   #finish!: (reason: undefined) => void; // set in the constructor, by the promise
   #closing: Promise<void> | undefined;
 
@@ -68,8 +69,17 @@ export class KafkaConnection implements Connection {
     signal: AbortSignal,
   ): Promise<readonly Finding[]> {
     const { replicationFactor } = this.#config;
-    const work = provision(this.#client.admin, this.#context.runtime, resources, { mode, replicationFactor, signal });
-    return this.#bounded(work, signal, "cannot provision");
+    const vanished = this.#vanished;
+    const options = { mode, replicationFactor, signal, vanished };
+    const work = provision(this.#client.admin, this.#context.runtime, resources, options);
+    const findings = await this.#bounded(work, signal, "cannot provision");
+    const gone = new Set([...vanished].map((place) => place.split(" ")[1]));
+    for (const { resource, state } of findings) {
+      if (state !== "created" || !gone.has(resource.name)) continue;
+      const detail = `kafka: topic "${resource.name}" had been deleted and was made again; what it held is lost`;
+      this.#context.report({ kind: "recreated", count: 1, detail });
+    }
+    return findings;
   }
 
   sender(): Promise<Sender> {
@@ -154,6 +164,7 @@ export class KafkaConnection implements Connection {
       runtime,
       remembered: (source) => this.#memory(source),
       report: (event) => this.#context.report(event),
+      vanished: this.#vanished,
     };
   }
 

@@ -1,5 +1,8 @@
 import { DriverError, type DriverErrorCode } from "@sluice/core/driver";
 
+/** Name of the error when the `token` option failed. */
+export const noToken = "SluiceNoToken";
+
 /** Protocol errors by name (the broker's words), and client errors by class name. */
 const codes: Readonly<Record<string, DriverErrorCode>> = {
   TOPIC_AUTHORIZATION_FAILED: "FORBIDDEN",
@@ -60,6 +63,7 @@ const codes: Readonly<Record<string, DriverErrorCode>> = {
   CERT_HAS_EXPIRED: "CONFIG",
   ERR_TLS_CERT_ALTNAME_INVALID: "CONFIG",
   KafkaJSSASLAuthenticationError: "UNAUTHORIZED",
+  [noToken]: "UNAVAILABLE",
   KafkaJSServerDoesNotSupportApiKey: "UNSUPPORTED",
   KafkaJSNotImplemented: "UNSUPPORTED",
   KafkaJSUnsupportedMagicByteInMessageSet: "UNSUPPORTED",
@@ -89,8 +93,15 @@ export function toDriverError(error: unknown, doing: string, remedy?: string): D
     return code === undefined ? [] : [{ code, link }];
   })[0];
   const reason = messageOf(found?.link ?? error);
-  const advice = remedy === undefined ? "" : `; ${remedy}`;
-  return new DriverError(found?.code ?? "UNKNOWN", `kafka: ${doing}: ${reason}${advice}`, { cause: error });
+  const code = found?.code ?? "UNKNOWN";
+  const todo = remedy ?? (code === "FORBIDDEN" ? "grant the rights that bus.plan() lists" : undefined);
+  const advice = todo === undefined ? "" : `; ${todo}`;
+  return new DriverError(code, `kafka: ${doing}: ${reason}${advice}`, { cause: error });
+}
+
+/** The broker's answer names no topic. */
+export function forbiddenTopic(topic: string, reason: unknown): DriverError {
+  return toDriverError(reason, `no right to see topic "${topic}"`, "grant Describe, and Read or Write, on it");
 }
 
 export function codeOfError(error: unknown): DriverErrorCode {

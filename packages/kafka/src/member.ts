@@ -5,7 +5,7 @@ import { CommitLoop, type CommitTarget } from "./commits.ts";
 import { toDriverError } from "./errors.ts";
 import { Intake } from "./intake.ts";
 import { Membership } from "./membership.ts";
-import type { MemberContext, MemberHooks, Membering } from "./membering.ts";
+import { groupOf, type MemberContext, type MemberHooks, type Membering } from "./membering.ts";
 import type { Load, Shard } from "./shard.ts";
 import { Shards } from "./shards.ts";
 import { Transactions } from "./transactions.ts";
@@ -72,7 +72,7 @@ export class Member {
       await Promise.all([member.#client.join(), member.#live.promise]);
     } catch (error) {
       await member.abandon();
-      throw toDriverError(error, `cannot join group "${reads.groupId}"`);
+      throw toDriverError(error, `cannot join ${groupOf(reads)}`);
     }
     member.#membership.watch();
     return member;
@@ -168,11 +168,17 @@ export class Member {
 
   fail(error: DriverError): void {
     if (this.#ended) return;
+    if (error.code === "NOT_FOUND") this.#vanished();
     this.#live.reject(error);
     const lost = outstanding(this.shards.values());
     this.#end();
     lose(this.#options, lost, "disconnected");
     this.#hooks.failed(error);
+  }
+
+  #vanished(): void {
+    const { groupId, topics } = this.#reads;
+    for (const topic of topics.keys()) this.#context.vanished.add(`${groupId} ${topic}`);
   }
 
   /** Whether this partition may be the one that is tried alone: marks on others would count a crash against innocents. */
@@ -226,7 +232,7 @@ export class Member {
 
   #newAssignment(load: Load, opening: Ends): Assignment {
     const { groupId, topics } = this.#reads;
-    const { client, runtime } = this.#context;
+    const { client, runtime, vanished } = this.#context;
     const { admin } = client;
     const broadcast = this.#remembered !== undefined;
     const remembered = this.#remembered ?? new Map<string, number>();
@@ -239,7 +245,7 @@ export class Member {
       intake: this.#intake,
       commits: this.#commits,
       transactions: this.#transactions,
-      starts: new StartPositions({ admin, runtime, groupId, broadcast, topics, opening, remembered }),
+      starts: new StartPositions({ admin, runtime, groupId, broadcast, topics, opening, remembered, vanished }),
       ends: this.#ends,
       idOf: (topic, partition) => this.#idOf(topic, partition),
       sourceOf: (topic) => topics.get(topic)?.source,
@@ -270,7 +276,7 @@ export class Member {
           this.#hooks.changed();
         },
         outOfRange: (topic, partition) => this.#intake.outOfRange(topic, partition),
-        crashed: (error) => this.fail(toDriverError(error, `group "${this.#reads.groupId}" lost its consumer`)),
+        crashed: (error) => this.fail(toDriverError(error, `${groupOf(this.#reads)} lost its consumer`)),
       },
     );
   }
@@ -301,7 +307,7 @@ export class Member {
       },
       (error: unknown) => {
         if (this.#membership.epoch !== epoch) return;
-        this.fail(toDriverError(error, `group "${this.#reads.groupId}" cannot fix its positions`));
+        this.fail(toDriverError(error, `${groupOf(this.#reads)} cannot fix its positions`));
       },
     );
   }
@@ -329,7 +335,7 @@ export class Member {
       commit: (positions) => this.#commit(positions),
       stored: () => this.#hooks.changed(),
       failed: (error) => {
-        const failure = toDriverError(error, `group "${this.#reads.groupId}" cannot commit`);
+        const failure = toDriverError(error, `${groupOf(this.#reads)} cannot commit`);
         // Lost: the next join decides who goes on, and where.
         if (failure.code !== "LOST") this.fail(failure);
       },

@@ -13,6 +13,8 @@ export interface MemberContext {
   /** Where a broadcast instance stopped, by `topic/partition`; kept until an orderly close. */
   remembered(source: Source): Map<string, number>;
   report(event: DriverEvent): void;
+  /** Group and topic, with a blank between them, of topics that were deleted while they were read: made again, all in them is new. */
+  readonly vanished: Set<string>;
 }
 
 /** What one consumer of a receiver reads. All of its sources belong to one Kafka group. */
@@ -31,4 +33,11 @@ export interface MemberHooks {
   failed(error: DriverError): void;
   /** In a probe (window 1): the partition whose head is marked as started, over all members of the receiver. */
   probe: Shard | undefined;
+}
+
+/** The group and what it reads, for errors: the broker's own answer often names neither. */
+export function groupOf({ groupId, topics }: Membering): string {
+  const [first, ...others] = [...topics.keys()].map((topic) => `"${topic}"`);
+  const more = others.length > 1 ? `${others.length} other topics` : others[0];
+  return `group "${groupId}" of ${first}${more === undefined ? "" : ` and ${more}`}`;
 }

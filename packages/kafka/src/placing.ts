@@ -1,10 +1,11 @@
 import { DriverError, type Runtime, type SendItem } from "@sluice/core/driver";
 import type { ClientMessage, TopicMessages } from "./client.ts";
 import { tierFor } from "./delays.ts";
-import { toDriverError } from "./errors.ts";
+import { forbiddenTopic, toDriverError } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { partitionOf } from "./partitioner.ts";
 import { toKafka } from "./record.ts";
+import { Refusals } from "./refusals.ts";
 import type { TopicCatalogue } from "./topics.ts";
 import { unlessAborted } from "./waiting.ts";
 
@@ -23,12 +24,14 @@ export interface Placed {
 /** Finds topic and partition of items, and what cannot be sent, before anything leaves the process. */
 export class Placer {
   readonly topics: TopicCatalogue;
+  readonly refusals: Refusals;
   readonly #runtime: Runtime;
   readonly #names: Names;
   #turn: number;
 
   constructor(topics: TopicCatalogue, runtime: Runtime, names: Names) {
     this.topics = topics;
+    this.refusals = new Refusals(runtime);
     this.#runtime = runtime;
     this.#names = names;
     this.#turn = Math.floor(runtime.random() * 1024);
@@ -43,7 +46,7 @@ export class Placer {
       const topic = topics[index] ?? item.to.topic;
       const problem = unknown.get(topic);
       if (problem?.code === "NOT_FOUND") return missing(topic, item, this.#names.destination(item.to));
-      return problem ?? this.#placeOne(item, topic, now);
+      return problem ?? this.refusals.of(topic) ?? this.#placeOne(item, topic, now);
     });
   }
 
@@ -54,10 +57,15 @@ export class Placer {
     if (unknown.length === 0) return problems;
     const named = unknown.map((topic) => `"${topic}"`).join(", ");
     try {
-      await unlessAborted(this.topics.learn(unknown), signal, `send to ${named}`);
+      const forbidden = await unlessAborted(this.topics.learn(unknown), signal, `send to ${named}`);
       for (const topic of unknown) {
         if (this.topics.known(topic)) continue;
-        problems.set(topic, new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist`));
+        const reason = forbidden.get(topic);
+        const problem =
+          reason === undefined
+            ? new DriverError("NOT_FOUND", `kafka: topic "${topic}" does not exist`)
+            : forbiddenTopic(topic, reason);
+        problems.set(topic, problem);
       }
     } catch (error) {
       for (const topic of unknown) problems.set(topic, toDriverError(error, `cannot send to ${named}`));

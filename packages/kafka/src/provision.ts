@@ -7,7 +7,7 @@ import {
   sleep,
 } from "@sluice/core/driver";
 import type { AdminClient, CommitPosition, Ends } from "./client.ts";
-import { codeOfError, toDriverError } from "./errors.ts";
+import { codeOfError, forbiddenTopic, toDriverError } from "./errors.ts";
 import { encodeJournal } from "./journal.ts";
 
 const pollMs = 50;
@@ -16,6 +16,8 @@ export interface ProvisionOptions {
   readonly mode: ProvisionMode;
   readonly replicationFactor: number;
   readonly signal: AbortSignal;
+  /** Group and topic, with a blank between them, where the topic was deleted while it was read here: the group has begun already. */
+  readonly vanished: ReadonlySet<string>;
 }
 
 /** Makes or checks topics; findings in the order of the resources. */
@@ -31,14 +33,16 @@ export async function provision(
   // A reader may make its group itself, so a missing one is no finding.
   if (options.mode === "verify") return findings;
   const groups = resources.filter(({ kind, settings }) => kind === "group" && settings["start"] === "now");
-  return [...findings, ...(await beginGroups(admin, groups))];
+  // n.b. what is in a topic that somebody else made again came while the reader was away: it begins with the first record.
+  const fresh = groups.filter((resource) => !options.vanished.has(`${resource.name} ${topicOf(resource)}`));
+  return [...findings, ...(await beginGroups(admin, fresh))];
 }
 
 /** n.b. ends first and commits second: whoever else has begun a group in between wins, or began it at the same place. */
 async function beginGroups(admin: AdminClient, resources: readonly Resource[]): Promise<readonly Finding[]> {
   if (resources.length === 0) return [];
   // What could not be made has its own finding.
-  const made = await admin.partitions([...new Set(resources.map(topicOf))]);
+  const { partitions: made } = await admin.look([...new Set(resources.map(topicOf))]);
   const ends = await admin.ends([...made.keys()]);
   const groups = Map.groupBy(
     resources.filter((resource) => made.has(topicOf(resource))),
@@ -58,15 +62,21 @@ async function provisionTopics(
   resources: readonly Resource[],
   options: ProvisionOptions,
 ): Promise<readonly Finding[]> {
-  const partitions = await admin.partitions(resources.map(({ name }) => name));
-  const missing = resources.filter(({ name }) => !partitions.has(name));
+  const { partitions, forbidden } = await admin.look(resources.map(({ name }) => name));
+  const missing = resources.filter(({ name }) => !partitions.has(name) && !forbidden.has(name));
   const made = options.mode === "create" ? await create(admin, runtime, missing, options) : missing.map(absent);
   const settings = await settingsOf(admin, [...partitions.keys()]);
   const compared = resources.flatMap((resource) => {
     const actual = partitions.get(resource.name);
     return actual === undefined ? [] : compare(resource, actual, settings.get(resource.name) ?? new Map());
   });
-  return [...made, ...compared];
+  const hidden = resources.flatMap((resource): Finding[] => {
+    const reason = forbidden.get(resource.name);
+    return reason === undefined
+      ? []
+      : [{ resource, state: "forbidden", detail: forbiddenTopic(resource.name, reason).message }];
+  });
+  return [...hidden, ...made, ...compared];
 }
 
 /** One topic that is refused does not keep the others from being made. */

@@ -7,6 +7,8 @@ import {
   type Key,
   type SendItem,
   emptyHeaders,
+  readDestination,
+  readTime,
   wire,
 } from "@sluice/core/driver";
 import type { ClientHeader, ClientMessage, ClientRecord } from "./client.ts";
@@ -31,6 +33,8 @@ export type HeaderValue = string | Buffer | null;
 const nullHeaders = "sluice-null-headers";
 /** Headers that this driver writes and takes off again. */
 const own: ReadonlySet<string> = new Set([wire.id, wire.time, wire.to, wire.notBefore, nullHeaders]);
+/** Kafka's clients put the id of a schema there as bytes: in `headers` it is their lower-case hex text, both ways. */
+const hexHeaders: ReadonlySet<string> = new Set(["__key_schema_id", "__value_schema_id"]);
 const maxClockSkewMs = 60_000;
 
 /** What is appended for an item. `now` is the wall time; `waiting` = it goes to a waiting place first. */
@@ -74,7 +78,7 @@ export function fromKafka(
     key,
     body,
     headers,
-    time: Number.isSafeInteger(time) && time >= 0 ? time : undefined,
+    time: readTime(time),
     source,
     shard,
     deliveries,
@@ -136,8 +140,14 @@ function keyBytes(key: Key): Buffer | null {
 function outgoingHeaders({ record, from }: SendItem): ClientMessage["headers"] {
   const headers: ClientMessage["headers"] = Object.create(null);
   if (from) carryOver(headers, record.headers, from);
-  for (const name in record.headers) headers[name] ??= record.headers[name] ?? "";
+  for (const name in record.headers) headers[name] ??= outgoingValue(name, record.headers[name] ?? "");
   return headers;
+}
+
+/** n.b. what is no hex text goes as it is: whoever gave it meant text. */
+function outgoingValue(name: string, value: string): string | Buffer {
+  if (!hexHeaders.has(name) || !/^(?:[\da-f]{2})+$/.test(value)) return value;
+  return Buffer.from(value, "hex");
 }
 
 function carryOver(headers: ClientMessage["headers"], wanted: Headers, from: Delivery): void {
@@ -168,7 +178,9 @@ function incomingHeaders({ headers: read }: ClientRecord): ReadHeaders {
   let odd: OddHeaders | undefined;
   for (const name in read) {
     const value = read[name];
-    let text: HeaderValue | undefined = Buffer.isBuffer(value) ? textOf(value) : undefined;
+    const hex = hexHeaders.has(name);
+    // n.b. bytes of an id may happen to be UTF-8: they are hex text in any case.
+    let text: HeaderValue | undefined = Buffer.isBuffer(value) && !hex ? textOf(value) : undefined;
     if (typeof text !== "string") {
       const values = valuesOf(value);
       text = values.at(-1);
@@ -176,7 +188,7 @@ function incomingHeaders({ headers: read }: ClientRecord): ReadHeaders {
       if (text === null || text === undefined) continue;
     }
     const place = own.has(name) ? (written ??= emptyHeaders()) : headers;
-    place[name] = text.toString();
+    place[name] = hex ? hexOf(text) : text.toString();
   }
   for (const name of written?.[nullHeaders]?.split(",") ?? []) {
     if (headers[name] === "") (odd ??= Object.create(null) as OddHeaders)[name] = null;
@@ -192,6 +204,10 @@ function textOf(bytes: Buffer): string | Buffer {
   return text.includes("\ufffd") && !isUtf8(bytes) ? Buffer.from(bytes) : text;
 }
 
+function hexOf(value: string | Buffer): string {
+  return (typeof value === "string" ? Buffer.from(value) : value).toString("hex");
+}
+
 /** Text as strings, other bytes copied. n.b. a header called `__proto__` reads as `[Object.prototype, Buffer]`: what is no value is dropped. */
 function valuesOf(value: ClientHeader | readonly ClientHeader[]): readonly HeaderValue[] {
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
@@ -204,16 +220,9 @@ function valuesOf(value: ClientHeader | readonly ClientHeader[]): readonly Heade
 }
 
 function forwardOf(written: Headers | undefined): { readonly to: Destination; readonly notBefore: number } | undefined {
-  try {
-    const to: unknown = JSON.parse(written?.[wire.to] ?? "null");
-    return isDestination(to) ? { to, notBefore: Number(written?.[wire.notBefore]) } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isDestination(value: unknown): value is Destination {
-  return typeof value === "object" && value !== null && "topic" in value && typeof value.topic === "string";
+  const to = readDestination(written?.[wire.to]);
+  const notBefore = readTime(Number(written?.[wire.notBefore]));
+  return to === undefined || notBefore === undefined ? undefined : { to, notBefore };
 }
 
 function nativeHeaders({ native }: Delivery): KafkaMessage["headers"] {

@@ -55,7 +55,8 @@ export class KafkaSender implements Sender {
       if (!(place instanceof DriverError)) placed.push({ ...place, index });
       else results[index] = { outcome: place.code === "UNROUTABLE" ? "unroutable" : "not-stored", error: place };
     }
-    for (const round of this.#placer.rounds(placed)) {
+    const { refusals } = this.#placer;
+    for (const round of refusals.apart(placed).flatMap((part) => this.#placer.rounds(part))) {
       const failure =
         this.#ended ?? (signal.aborted ? new DriverError("ABORTED", "kafka: send: ended by its signal") : undefined);
       const result = failure ? ({ outcome: "not-stored", error: failure } as const) : await this.#write(round, signal);
@@ -72,6 +73,7 @@ export class KafkaSender implements Sender {
     const patience = this.#watchTopics();
     try {
       await unlessAborted(Promise.race([this.#producer.send(batch), patience.gone]), signal, "send");
+      this.#placer.refusals.stored(topics);
       return { outcome: "stored" };
     } catch (error) {
       const what = `cannot send ${round.length} records to ${topics.map((topic) => `"${topic}"`).join(", ")}`;
@@ -79,7 +81,11 @@ export class KafkaSender implements Sender {
       this.#end(failure);
       this.#placer.topics.forget();
       this.#producer.dispose();
-      return { outcome: this.#producer.requestsWritten === before ? "not-stored" : "unknown", error: failure };
+      const unsent = this.#producer.requestsWritten === before;
+      if (failure.code !== "FORBIDDEN") return { outcome: unsent ? "not-stored" : "unknown", error: failure };
+      // Rights are asked before anything is stored, so that one topic alone was refused as a whole.
+      const refusal = this.#placer.refusals.refused(topics, failure);
+      return { outcome: unsent || topics.length === 1 ? "not-stored" : "unknown", error: refusal };
     } finally {
       patience.cancel();
     }
@@ -109,7 +115,10 @@ export class KafkaSender implements Sender {
 
   #end(reason: DriverError | undefined): void {
     if (this.#ended) return;
-    this.#ended = reason ?? new DriverError("LOST", "kafka: the sender is closed");
+    // What else was to be sent by this producer has no part in its failure.
+    const after =
+      reason && new DriverError("LOST", `kafka: the producer is gone: ${reason.message}`, { cause: reason });
+    this.#ended = after ?? new DriverError("LOST", "kafka: the sender is closed");
     this.#finish(reason);
   }
 }

@@ -34,6 +34,8 @@ export class StartPositions {
   readonly #opening: Ends;
   /** Where an earlier receiver of the same broadcast instance stopped. */
   readonly #remembered: ReadonlyMap<string, number>;
+  /** Group and topic, where the topic was deleted while it was read. */
+  readonly #vanished: ReadonlySet<string>;
 
   constructor(options: {
     readonly admin: AdminClient;
@@ -43,6 +45,7 @@ export class StartPositions {
     readonly topics: ReadonlyMap<string, TopicSource>;
     readonly opening: Ends;
     readonly remembered: ReadonlyMap<string, number>;
+    readonly vanished: ReadonlySet<string>;
   }) {
     this.#admin = options.admin;
     this.#runtime = options.runtime;
@@ -51,6 +54,7 @@ export class StartPositions {
     this.#topics = options.topics;
     this.#opening = options.opening;
     this.#remembered = options.remembered;
+    this.#vanished = options.vanished;
   }
 
   /** n.b. at every join of every member: few requests, or a busy group does nothing but join. */
@@ -103,6 +107,7 @@ export class StartPositions {
 
   #beginsNow(topic: string): boolean {
     const found = this.#topics.get(topic);
-    return found !== undefined && beginsNow(found);
+    // What is in a topic that was made again came while its reader was away: the group had begun long before.
+    return found !== undefined && beginsNow(found) && !this.#vanished.has(`${this.#groupId} ${topic}`);
   }
 }

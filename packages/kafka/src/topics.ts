@@ -28,9 +28,9 @@ export class TopicCatalogue {
     return found && this.#runtime.monotonicMs() - found.at < this.#maxAgeMs ? found.facts : undefined;
   }
 
-  /** Asks for these; what does not exist stays unknown. Rejects when the broker cannot be asked. */
-  async learn(topics: readonly string[]): Promise<void> {
-    const partitions = await this.#admin.partitions(topics);
+  /** Asks for these; what does not exist stays unknown. Resolves to those that may not be seen. Rejects when the broker cannot be asked. */
+  async learn(topics: readonly string[]): Promise<ReadonlyMap<string, unknown>> {
+    const { partitions, forbidden } = await this.#admin.look(topics);
     const limits = await this.#maxBatchBytes([...partitions.keys()]);
     const at = this.#runtime.monotonicMs();
     for (const [topic, count] of partitions) {
@@ -39,6 +39,7 @@ export class TopicCatalogue {
         at,
       });
     }
+    return forbidden;
   }
 
   /** Asks anew; `undefined` when the broker cannot be asked. */

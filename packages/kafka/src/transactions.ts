@@ -32,6 +32,8 @@ interface Line {
   readonly waiting: Map<Delivery, Waiting>;
   tail: Promise<void>;
   busy: boolean;
+  /** The position of its last transaction. */
+  stored: number;
   /** From this one on nothing is committed any more: core will not finish it. */
   released: Delivery | undefined;
 }
@@ -67,7 +69,15 @@ export class Transactions {
     const client = await this.#context.client.transactions(`${this.#context.groupId}/${topic}/${partition}`);
     if (this.#ended) return client.dispose();
     const closing = new AbortController();
-    const line = { client, closing, waiting: new Map(), tail: Promise.resolve(), busy: false, released: undefined };
+    const line = {
+      client,
+      closing,
+      waiting: new Map(),
+      tail: Promise.resolve(),
+      busy: false,
+      stored: 0,
+      released: undefined,
+    };
     this.#lines.set(id, line);
   }
 
@@ -152,7 +162,11 @@ export class Transactions {
       positions.map(({ id, ...position }) => {
         const line = this.#lines.get(id);
         if (!line) throw new DriverError("LOST", `kafka: "${position.topic}": the partition is not ours any more`);
-        return this.#inTurn(line, () => line.client.commit([], this.#context.groupId, [position], () => {}));
+        return this.#inTurn(line, async () => {
+          // n.b. While this waited for its turn a transaction may have gone further: going back would make a crash repeat it.
+          if (position.offset < line.stored) return;
+          await line.client.commit([], this.#context.groupId, [position], () => {});
+        });
       }),
     );
   }
@@ -180,6 +194,7 @@ export class Transactions {
         const rounds = placer.rounds(batch.flatMap(({ placed }) => placed)).map(byTopic);
         const { topic, partition, offset, metadata } = position;
         await line.client.commit(rounds, groupId, [{ topic, partition, offset, metadata }], () => (ending = true));
+        line.stored = offset;
         shard.stored(position);
       });
       for (const { answer } of batch) answer("durable");

@@ -171,3 +171,51 @@ describe("a foreign record", () => {
     expect(native.value?.buffer.byteLength).toBeLessThan(100_000);
   });
 });
+
+describe("ids of schemas, which Kafka's clients write as bytes", () => {
+  const guid = "018ef66e2750c84f9dac730b7de2e6ec7a";
+  const read = (values: ClientRecord["headers"]): Delivery =>
+    delivered({
+      offset: "1",
+      timestamp: String(now),
+      key: null,
+      value: Buffer.from("x"),
+      ...(values && { headers: values }),
+    });
+  const moved = (from: Delivery, wanted: Headers = from.headers) =>
+    toKafka({ to: { topic: "orders", group: "billing" }, record: record({ headers: wanted }), from }, now, false)
+      .headers;
+
+  test.each(["__value_schema_id", "__key_schema_id"])("%s is bytes on the wire and hex text in headers", (name) => {
+    const written = toKafka(
+      { to: { topic: "orders" }, record: record({ headers: headers({ [name]: guid }) }) },
+      now,
+      false,
+    );
+    expect(written.headers[name]).toEqual(Buffer.from(guid, "hex"));
+    expect(read({ [name]: Buffer.from(guid, "hex") }).headers[name]).toBe(guid);
+  });
+
+  test("bytes that happen to be UTF-8 are hex text, too, and native ones stay what they are", () => {
+    const delivery = read({ __value_schema_id: Buffer.from("\u0001abcdefghijklmnop") });
+    expect(delivery.headers["__value_schema_id"]).toBe("016162636465666768696a6b6c6d6e6f70");
+    expect((delivery.native as KafkaMessage).headers["__value_schema_id"]).toBe("\u0001abcdefghijklmnop");
+  });
+
+  test("a copy has the same bytes, repeats included; a changed one is changed", () => {
+    const first = Buffer.from("0000000007", "hex");
+    const delivery = read({ __value_schema_id: [first, Buffer.from(guid, "hex")], __key_schema_id: Buffer.alloc(0) });
+    expect(delivery.headers).toEqual(headers({ __value_schema_id: guid, __key_schema_id: "" }));
+    expect(moved(delivery)["__value_schema_id"]).toEqual(["\0\0\0\0\u0007", Buffer.from(guid, "hex")]);
+    expect(moved(delivery)["__key_schema_id"]).toBe("");
+    const changed = headers({ __value_schema_id: "0000000008" });
+    expect(moved(delivery, changed)["__value_schema_id"]).toEqual(Buffer.from("0000000008", "hex"));
+  });
+
+  test("other headers keep their text, and what is no hex text is written as it is", () => {
+    const given = headers({ other: guid, __value_schema_id: "not hex" });
+    const written = toKafka({ to: { topic: "orders" }, record: record({ headers: given }) }, now, false);
+    expect(written.headers["other"]).toBe(guid);
+    expect(written.headers["__value_schema_id"]).toBe("not hex");
+  });
+});

@@ -45,7 +45,10 @@ async function rig() {
     close: async () => {},
   };
   const admin: Partial<AdminClient> = {
-    partitions: async (topics) => new Map(topics.filter((topic) => topic !== "missing").map((topic) => [topic, 1])),
+    look: async (topics) => ({
+      partitions: new Map(topics.filter((topic) => topic !== "missing").map((topic) => [topic, 1])),
+      forbidden: new Map(),
+    }),
     settings: async () => new Map(),
   };
   const transactions = new Transactions({
@@ -131,6 +134,23 @@ describe("transactions of a partition", () => {
     asked[0]?.reject(new Error("no"));
     expect(await unit).toBe(result);
     expect(failures).toHaveLength(1);
+  });
+
+  test("never go back: a position that waited behind a transaction which went further is not stored", async () => {
+    const { transactions, shard, asked, finish, settle } = await rig();
+    const unit = finish(0);
+    await settle();
+    const { topic, partition, metadata } = shard.commitPosition(false);
+    const late = transactions.offsets([{ id: shard.id, topic, partition, offset: 0, metadata }]);
+    asked[0]?.resolve();
+    expect(await unit).toBe("durable");
+    await late;
+    expect(asked).toHaveLength(1);
+    const same = transactions.offsets([{ id: shard.id, topic, partition, offset: 1, metadata }]);
+    await settle();
+    expect(asked[1]).toMatchObject({ sent: [], positions: [{ offset: 1 }] });
+    asked[1]?.resolve();
+    await same;
   });
 
   test("end what waits behind a record that core gives back", async () => {

@@ -56,6 +56,9 @@ function wrap<C extends Channel>(native: C, link: Link, runtime: Runtime, doing:
   let cause: Error | undefined;
   let ending = false;
   let alive = link.alive;
+  // n.b. an instrumentation of amqplib makes a span of every delivery and keeps it open until the ack: not on channels of ours.
+  const consume: object = Reflect.get(native, "consume");
+  if (Reflect.get(consume, "__wrapped") === true) Reflect.set(native, "consume", Reflect.get(consume, "__original"));
   native.on("error", (error) => (cause ??= error));
   native.on("handler-error", (error) => (cause ??= error));
   native.on("close", () => {

@@ -136,6 +136,7 @@ export class RabbitConnection implements Connection {
       names,
       groups: this.#groups,
       quorum: settings.queueType === "quorum",
+      freeReturns: this.capabilities.release !== "absent" && !this.capabilities.release.counted,
       ordered: options.ordered,
       opened: (source: BroadcastSource) => this.#opened(source),
     };

@@ -54,9 +54,7 @@ export class ConsumeChannel {
   /** Resolves when the last one has left and the channel is closed; for the others at once. The broker takes back what is unsettled. */
   async leave(user: object, consumer?: Consumer, signal?: AbortSignal): Promise<void> {
     const channel = this.#open;
-    if (consumer && channel?.alive && this.#needsProof(consumer)) {
-      await attempt(applied(channel.native, consumer.queue), this.#bound("cannot flush", signal));
-    }
+    if (consumer) await this.prove(consumer, signal);
     this.#users.delete(user);
     if (this.#users.size === 0) await channel?.close(signal);
   }
@@ -89,6 +87,14 @@ export class ConsumeChannel {
   async ask(question: (native: Channel) => Promise<unknown>, doing: string, signal?: AbortSignal): Promise<void> {
     const channel = this.#open;
     if (channel?.alive) await attempt(question(channel.native), this.#bound(doing, signal));
+  }
+
+  /** The queue has applied everything that was written to settle its messages: the channel keeps no settlement to itself. */
+  async prove(consumer: Consumer, signal?: AbortSignal): Promise<void> {
+    const channel = this.#open;
+    if (!channel?.alive || !this.#needsProof(consumer)) return;
+    consumer.written = 0;
+    await attempt(applied(channel.native, consumer.queue), this.#bound("cannot flush", signal));
   }
 
   /** The broker has read everything that was written before. */

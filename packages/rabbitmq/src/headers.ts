@@ -79,8 +79,15 @@ export function carried(
   return copied;
 }
 
+/** Of the last moment that a Date can be. */
+const longestSeconds = 8_640_000_000_000;
+
 function asText(value: unknown): string | undefined {
   if (typeof value === "string") return value;
+  if (typeof value === "object" && value !== null && isTimestamp(value)) {
+    // A foreign producer's native time. Its copies stay native: `carried` compares this text.
+    return value.value > longestSeconds ? undefined : new Date(value.value * 1_000).toISOString();
+  }
   return typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value))
     ? String(value)
     : undefined;
@@ -121,11 +128,16 @@ function isTable(value: object, depth: number): boolean {
   );
 }
 
+function isTimestamp(value: object): value is { readonly "!": "timestamp"; readonly value: number } {
+  if (!("!" in value) || value["!"] !== "timestamp" || !("value" in value)) return false;
+  return isCount(value.value, Number.MAX_SAFE_INTEGER);
+}
+
 /** The two directives that amqplib itself makes when it reads: they may go back as they came. */
 function isDirective(value: object): boolean {
   if (!("!" in value) || !("value" in value)) return false;
+  if (isTimestamp(value)) return true;
   const { value: inner } = value;
-  if (value["!"] === "timestamp") return isCount(inner, Number.MAX_SAFE_INTEGER);
   if (value["!"] !== "decimal" || typeof inner !== "object" || inner === null) return false;
   return "places" in inner && "digits" in inner && isCount(inner.places, 255) && isCount(inner.digits, 0xff_ff_ff_ff);
 }

@@ -21,6 +21,8 @@ export interface LaneSpec {
   /** Unique within the receiver. */
   readonly shard: string;
   readonly counts: boolean;
+  /** Whether what is given back counts as never delivered. */
+  readonly freeReturns: boolean;
   /** One holder at a time: what is unsettled goes back only by closing the channel. */
   readonly ordered: boolean;
   /**
@@ -160,9 +162,12 @@ export class Lane {
     await channel.roundTrip(signal);
   }
 
-  /** The broker has read every settlement before it. */
+  /** Every settlement before it counts, whatever becomes of this process. */
   async flush(signal: AbortSignal): Promise<void> {
-    await this.#channel?.roundTrip(signal);
+    const [channel, consumer] = [this.#channel, this.#consumer];
+    // n.b. the proof may look at a message of somebody else's: only where that is not held against it.
+    if (channel && consumer && this.spec.freeReturns) await channel.prove(consumer, signal);
+    await channel?.roundTrip(signal);
   }
 
   /** The broker takes back everything unsettled, in order. Nothing is reported as lost. */

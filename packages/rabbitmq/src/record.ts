@@ -6,6 +6,7 @@ import {
   type Key,
   type OutgoingRecord,
   type Source,
+  readTime,
   wire,
 } from "@sluice/core/driver";
 import { targetHeader } from "./delay-ladder.ts";
@@ -57,6 +58,7 @@ export function toNative(
   return {
     content: toBuffer(record.body),
     options: {
+      ...describing(record.headers),
       ...copiedProperties(copied?.properties),
       ...(contentType === undefined ? {} : { contentType: property("content-type", contentType) }),
       messageId: property("id", record.id),
@@ -94,11 +96,25 @@ function timestamp(time: number): { readonly timestamp?: number } {
 }
 
 function property(name: string, value: string): string {
-  if (Buffer.byteLength(value) <= longestProperty && value.isWellFormed()) return value;
+  if (fits(value)) return value;
   throw new DriverError(
     "INVALID_MESSAGE",
     `rabbitmq: ${name} "${value.slice(0, 40)}…" has ${Buffer.byteLength(value)} bytes or is not well-formed; ${longestProperty} bytes is the limit`,
   );
+}
+
+/** Properties that other programs look at, where the headers say the same. What does not fit is in the headers alone. */
+function describing(headers: Headers): Options.Publish {
+  const type = headers["cloudEvents_type"] ?? headers["cloudEvents:type"] ?? headers["ce-type"];
+  const correlationId = headers["correlation-id"];
+  return {
+    ...(type !== undefined && fits(type) && { type }),
+    ...(correlationId !== undefined && fits(correlationId) && { correlationId }),
+  };
+}
+
+function fits(value: string): boolean {
+  return Buffer.byteLength(value) <= longestProperty && value.isWellFormed();
 }
 
 /**
@@ -157,9 +173,9 @@ function timeOf(
   table: Readonly<Record<string, unknown>> | undefined,
 ): number | undefined {
   const exact = table?.[wire.time];
-  if (typeof exact === "string" && /^\d{1,16}$/.test(exact)) return Number(exact);
+  if (typeof exact === "string" && /^\d{1,16}$/.test(exact)) return readTime(Number(exact));
   const seconds: unknown = properties.timestamp;
-  return typeof seconds === "number" ? seconds * 1_000 : undefined;
+  return typeof seconds === "number" ? readTime(seconds * 1_000) : undefined;
 }
 
 /** n.b. the header is absent on the first delivery. A queue that does not count says at most whether it is the first one. */
@@ -169,7 +185,8 @@ function deliveriesOf(
   counts: boolean,
 ): number | undefined {
   const count = table?.["x-delivery-count"];
-  if (counts) return typeof count === "number" ? count + 1 : 1;
+  // A foreign publisher may have set the header to anything.
+  if (counts) return typeof count === "number" && Number.isSafeInteger(count) && count >= 0 ? count + 1 : 1;
   return message.fields.redelivered ? undefined : 1;
 }
 

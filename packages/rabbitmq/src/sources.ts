@@ -7,6 +7,8 @@ export interface SourceParts {
   readonly names: Names;
   readonly groups: Groups;
   readonly quorum: boolean;
+  /** Whether what is given back counts as never delivered. */
+  readonly freeReturns: boolean;
   readonly ordered: boolean;
   /** A number that no earlier queue of this broadcast instance had. */
   opened(source: BroadcastSource): number;
@@ -24,7 +26,7 @@ export async function lanesOf(source: Source, parts: SourceParts): Promise<reado
 
 async function group(
   source: GroupSource,
-  { names, groups, quorum, ordered }: SourceParts,
+  { names, groups, quorum, freeReturns, ordered }: SourceParts,
 ): Promise<readonly LaneSpec[]> {
   if (source.start === "earliest") {
     throw unsupported(
@@ -51,6 +53,7 @@ async function group(
     queue: async () => queue,
     shard: queue,
     counts: quorum,
+    freeReturns,
     ordered,
   }));
 }
@@ -73,6 +76,7 @@ function broadcast(source: BroadcastSource, parts: SourceParts): LaneSpec {
     },
     shard: name,
     counts: false,
+    freeReturns: false,
     ordered: false,
     unroute: (channel) => channel.unbindQueue(name, exchange, "#"),
   };

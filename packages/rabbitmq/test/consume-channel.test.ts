@@ -111,4 +111,24 @@ describe("a channel that lanes share", () => {
     expect(native.said).toEqual(["prefetch 1", "consume busy", "cancel barrier", "close"]);
     expect(channel.alive).toBe(false);
   });
+
+  test("proves what was settled once, and again only for what was settled since", async () => {
+    const { native, channel, deliver } = await open({});
+    const consumer = channel.consumer("q", true);
+    for (let n = 0; n < 20; n++) channel.release(consumer, deliver(), "returned");
+    native.said.length = 0;
+    await channel.prove(consumer);
+    await channel.prove(consumer);
+    expect(native.said).toEqual(["prefetch 1", "consume q", "cancel barrier"]);
+  });
+});
+
+test("consumes without what an instrumentation of the library has wrapped around it", async () => {
+  const { native, channel } = await open();
+  const original = native.consume.bind(native);
+  const wrapped = () => Promise.reject(new Error("the instrumentation was called"));
+  Object.assign(native, { consume: Object.assign(wrapped, { __wrapped: true, __original: original }) });
+  await channel.join({}, "cannot consume");
+  await channel.consume(channel.consumer("one", true), 1, () => undefined);
+  expect(native.said).toEqual(["prefetch 1", "consume one"]);
 });

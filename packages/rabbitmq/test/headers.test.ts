@@ -142,7 +142,7 @@ describe("text headers", () => {
     expect(received["__proto__"]).toBe("p");
   });
 
-  test("foreign numbers and booleans become text; what text cannot hold stays native", () => {
+  test("foreign numbers, booleans and times become text; what text cannot hold stays native", () => {
     const table = {
       number: 1.5,
       flag: false,
@@ -151,7 +151,9 @@ describe("text headers", () => {
       none: null,
       time: { "!": "timestamp", value: 1 },
     };
-    expect(fromTable(table, nothing)).toEqual(headers({ number: "1.5", flag: "false" }));
+    expect(fromTable(table, nothing)).toEqual(
+      headers({ number: "1.5", flag: "false", time: "1970-01-01T00:00:01.000Z" }),
+    );
     expect(fromTable(undefined, nothing)).toEqual(headers({}));
   });
 });

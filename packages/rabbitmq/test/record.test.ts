@@ -221,3 +221,54 @@ describe("dead letters", () => {
     expect(headers).toEqual(Object.assign(emptyHeaders(), { "dlq-reason": "invalid" }));
   });
 });
+
+describe("what other programs look at", () => {
+  const event = {
+    "content-type": "application/json",
+    cloudEvents_specversion: "1.0",
+    cloudEvents_id: "1234-1234-1234",
+    cloudEvents_source: "/mycontext/subcontext",
+    cloudEvents_type: "com.example.someevent",
+    cloudEvents_time: "2018-04-05T03:56:24Z",
+    "correlation-id": "flow-1",
+  };
+
+  test("the type of an event and the flow are properties, too", () => {
+    const { options } = toNative(
+      record({ id: "1234-1234-1234", time: 1_522_900_584_000, headers: Object.assign(emptyHeaders(), event) }),
+      { longestHeaders },
+    );
+    expect(options).toMatchObject({
+      contentType: "application/json",
+      messageId: "1234-1234-1234",
+      type: "com.example.someevent",
+      timestamp: 1_522_900_584,
+      correlationId: "flow-1",
+      persistent: true,
+    });
+  });
+
+  test("what is too long for a property is in the headers alone", () => {
+    const type = "t".repeat(256);
+    const headers = Object.assign(emptyHeaders(), { "ce-type": type });
+    const { options } = toNative(record({ headers }), { longestHeaders });
+    expect(options.type).toBeUndefined();
+    expect(options.headers["ce-type"]).toBe(type);
+  });
+
+  test("a native time is text, and stays native in a copy", () => {
+    const time = { "!": "timestamp", value: 1_522_900_584 };
+    const message = foreign({ headers: { cloudEvents_time: time, "ce-id": "1" } });
+    expect(there(message).headers).toMatchObject({ cloudEvents_time: "2018-04-05T03:56:24.000Z", "ce-id": "1" });
+    const delivery = there(message);
+    const copy = toNative(record({ headers: delivery.headers }), { from: message, longestHeaders });
+    expect(copy.options.headers["cloudEvents_time"]).toEqual(time);
+    // As the bytes of its table say: `T` and 64 bits of seconds.
+    expect(encodeTable({ t: time }).toString("hex")).toContain("54000000005ac59e68");
+  });
+
+  test("a time that no date can be stays in the native message", () => {
+    const message = foreign({ headers: { t: { "!": "timestamp", value: Number.MAX_SAFE_INTEGER } } });
+    expect(there(message).headers["t"]).toBeUndefined();
+  });
+});

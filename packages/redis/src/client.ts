@@ -57,7 +57,7 @@ export class Link {
     const link = new Link(makeClient(parts), parts);
     const doing = "cannot connect";
     try {
-      await bounded(link.native.connect(), {
+      await bounded(Promise.race([link.native.connect(), link.#endsEarly(doing)]), {
         runtime: parts.runtime,
         ms: connectMs,
         signal: parts.signal,
@@ -75,6 +75,15 @@ export class Link {
       link.destroy();
       throw error instanceof DriverError && error.code !== "LOST" ? error : translate(cause, doing, parts.who);
     }
+  }
+
+  /** n.b. the promise of ioredis never settles when a cluster answers, and says that it does not serve all slots: only the event comes. */
+  async #endsEarly(doing: string): Promise<never> {
+    const reason = await this.closed;
+    const { who } = this.#parts;
+    const problem = `${who}: ${doing}: the connection ended before it was ready; check that the server, or every node of the cluster, runs`;
+    if (this.#last === undefined) throw new DriverError("UNAVAILABLE", problem, { cause: reason });
+    throw translate(this.#last, doing, who);
   }
 
   get alive(): boolean {

@@ -48,6 +48,7 @@ export class LaneReader {
   readonly #onHold = new Set<string>();
   #claimAtMs: number;
   #next = 0;
+  #reads = 0;
   #sweepAtMs: number;
   #stopped = false;
   #waiting: (() => void) | undefined;
@@ -212,12 +213,16 @@ export class LaneReader {
     return [];
   }
 
-  async #readDirectly(lanes: readonly Lane[], room: number): Promise<readonly Delivery[]> {
+  async #readDirectly(all: readonly Lane[], room: number): Promise<readonly Delivery[]> {
     const { reader, group, consumer, runtime } = this.#parts;
+    // n.b. COUNT is for each stream, so that quiet ones would take the room of busy ones: they are asked at every fourth read.
+    const busy = all.filter((lane) => lane.busy);
+    const some = busy.length > 0 && busy.length < all.length && this.#reads++ % 4 > 0;
+    const lanes = some ? busy : all;
     const count = String(Math.floor(room / lanes.length));
     const command = ["xreadgroup", "GROUP", group, consumer, "COUNT", count];
     const streams = lanes.map((lane) => lane.stream);
-    const ms = this.#claimAtMs - runtime.monotonicMs();
+    const ms = some ? 0 : this.#claimAtMs - runtime.monotonicMs();
     const found = await reader.read(
       `cannot read for group "${group}"`,
       command,
@@ -228,7 +233,9 @@ export class LaneReader {
     const deliveries: Delivery[] = [];
     for (const lane of lanes) {
       lane.dirty = true;
-      for (const entry of found?.get(lane.stream) ?? []) deliveries.push(...this.#deliver(lane, entry, 1));
+      const entries = found?.get(lane.stream) ?? [];
+      lane.busy = entries.length > 0;
+      for (const entry of entries) deliveries.push(...this.#deliver(lane, entry, 1));
     }
     return deliveries;
   }

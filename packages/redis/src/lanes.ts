@@ -16,6 +16,8 @@ export interface Lane {
   readonly shard: Shard | undefined;
   /** There may be something new. */
   dirty: boolean;
+  /** The last read brought something. */
+  busy: boolean;
   /** Everything up to this entry was handed out to the group. */
   seen: string;
   /** Ordered: entries of former holders up to the end of what is pending come first. `undefined`: done. */
@@ -37,6 +39,7 @@ export function lanesOf(source: GroupSource, names: Names, shards: readonly (Sha
       label,
       shard,
       dirty: true,
+      busy: false,
       seen: "0-0",
       recoverFrom: undefined,
       held: new Set(),

@@ -8,6 +8,7 @@ import {
   type Key,
   type OutgoingRecord,
   type Source,
+  readTime,
   wire,
 } from "@sluice/core/driver";
 import type { RedisMessage } from "./options.ts";
@@ -125,7 +126,9 @@ export function fromEntry(id: string, flat: readonly Buffer[], origin: Origin): 
     source: origin.source,
     shard: origin.shard,
     deliveries:
-      origin.deliveries === undefined ? undefined : origin.deliveries + (Number.isInteger(before) ? before : 0),
+      origin.deliveries === undefined
+        ? undefined
+        : origin.deliveries + (Number.isSafeInteger(before) && before > 0 ? before : 0),
     fence: origin.fence,
     native,
   };
@@ -220,8 +223,7 @@ function bytesOf(value: Buffer | undefined): Bytes | null {
 
 /** n.b. the server's clock, where the writer said nothing: it is in the id. */
 function timeOf(value: Buffer | undefined, id: string): number | undefined {
-  const time = Number(value ?? id.split("-", 1)[0]);
-  return Number.isSafeInteger(time) && time > 0 ? time : undefined;
+  return readTime(Number(value ?? id.split("-", 1)[0]));
 }
 
 /** A copy may come from another broker's driver: only our own messages are read. */

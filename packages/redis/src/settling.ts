@@ -64,13 +64,14 @@ function handOuts(delivery: Delivery, release: "returned" | "failed"): number {
 
 async function acceptItems(context: SettlingContext, items: readonly Item[], results: SettleResult[]): Promise<void> {
   const keys = new Keys();
-  const entries = items.flatMap(({ held: { lane, id } }): Argument[] => [
-    keys.index(lane.stream),
-    lane.shard ? keys.index(lane.shard.lease) : 0,
-    id,
-    lane.own ? "1" : "0",
-  ]);
-  await answer(context, items, results, accept, keys.list, [context.group, context.consumer, ...entries]);
+  const args: Argument[] = [context.group, context.consumer];
+  const groups = Map.groupBy(items, ({ held }) => held.lane);
+  for (const [lane, theirs] of groups) {
+    args.push(keys.index(lane.stream), lane.shard ? keys.index(lane.shard.lease) : 0, lane.own ? "1" : "0");
+    args.push(theirs.length);
+    for (const { held } of theirs) args.push(held.id);
+  }
+  await answer(context, [...groups.values()].flat(), results, accept, keys.list, args);
 }
 
 async function returnItems(

@@ -76,3 +76,31 @@ test("raw carries the payload alone", () => {
   expect(toMessage(record({ key: "k" }), raw)).toEqual(Buffer.from('{"n":1}'));
   expect(() => toMessage(record({ body: null }), raw)).toThrow(/a raw message has a body/);
 });
+
+test("headers that describe the event are its attributes, and come back as headers", () => {
+  const described = {
+    "ce-specversion": "1.0",
+    "ce-id": "o-1",
+    "ce-source": "/mycontext/subcontext",
+    "ce-type": "com.example.someevent",
+    "ce-subject": "s1",
+    "ce-correlationid": "flow-1",
+    correlationid: "another",
+    "ce-data": "no",
+  };
+  const sent = record({ headers: described });
+  const message = toMessage(sent, envelope);
+  const { sluiceheaders: _, ...event } = JSON.parse(String(message)) as Record<string, unknown>;
+  expect(event).toEqual({
+    specversion: "1.0",
+    id: "o-1",
+    source: "/mycontext/subcontext",
+    type: "com.example.someevent",
+    time: "2018-04-05T03:56:24.000Z",
+    datacontenttype: "application/json",
+    subject: "s1",
+    correlationid: "flow-1",
+    data: { n: 1 },
+  });
+  expect({ ...received(message).headers }).toEqual({ ...sent.headers });
+});

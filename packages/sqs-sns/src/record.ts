@@ -9,6 +9,7 @@ import {
   type OutgoingRecord,
   type SendItem,
   type Source,
+  readTime,
   wire,
 } from "@sluice/core/driver";
 import { type Attribute, type Attributes, bodyName, pack, sizeOf, unpack } from "./attributes.ts";
@@ -82,7 +83,7 @@ export function fromNative(message: Message): Received {
   const headers = unpack(attributes);
   const id = taken(headers, wire.id) ?? message.MessageId;
   const key = keyOf(headers, system.MessageGroupId);
-  const time = count(taken(headers, wire.time)) ?? count(system.SentTimestamp);
+  const time = readTime(count(taken(headers, wire.time)) ?? count(system.SentTimestamp));
   const notBefore = count(taken(headers, wire.notBefore));
   const to = destination(taken(headers, wire.to));
   return {

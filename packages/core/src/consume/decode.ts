@@ -79,8 +79,8 @@ function whatOf({ id, topic }: WireMessage): string {
   return `message ${id} of topic "${topic}"`;
 }
 
-function accepts({ accepts: reads, contentType }: AnyTopic["codec"], given: string): boolean {
-  return reads ? reads(given) : mediaType(given) === mediaType(contentType);
+function accepts(codec: AnyTopic["codec"], given: string): boolean {
+  return codec.accepts?.(given) ?? mediaType(given) === mediaType(codec.contentType);
 }
 
 function copyOf(headers: Headers): Headers {

@@ -12,6 +12,7 @@ export type {
 } from "./driver.ts";
 export { DriverError } from "./driver-error.ts";
 export type { DriverErrorCode } from "./driver-error.ts";
+export { readDestination, readTime } from "./reading.ts";
 export { emptyHeaders } from "./record.ts";
 export type {
   BroadcastSource,

@@ -9,7 +9,7 @@ import type {
   PartitionRead,
   TopicPartition,
 } from "../client.ts";
-import { codeOfError } from "../errors.ts";
+import { codeOfError, forbiddenTopic } from "../errors.ts";
 import { brokerOf, coordinatorOf, retrying } from "./cluster.ts";
 
 /** n.b. kafkajs has a name for it that an ES module cannot import. */
@@ -27,8 +27,11 @@ const readWaitMs = 100;
 export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): AdminClient {
   return {
     async partitions(topics) {
-      const leaders = await retrying(runtime, () => leadersOf(cluster, topics));
-      return new Map([...leaders].map(([topic, byPartition]) => [topic, byPartition.size]));
+      return sizes(allowed(await retrying(runtime, () => leadersOf(cluster, topics))));
+    },
+    async look(topics) {
+      const { leaders, forbidden } = await retrying(runtime, () => leadersOf(cluster, topics));
+      return { partitions: sizes(leaders), forbidden };
     },
     async settings(topics) {
       const { resources } = await admin.describeConfigs({
@@ -66,33 +69,57 @@ export function adminClient(admin: Admin, cluster: Cluster, runtime: Runtime): A
 /** By topic and partition. */
 type Leaders = ReadonlyMap<string, ReadonlyMap<number, number>>;
 
+interface Found {
+  readonly leaders: Leaders;
+  /** Topics that we may not see, and the broker's answer. */
+  readonly forbidden: ReadonlyMap<string, unknown>;
+}
+
 /**
- * Leader of every partition of those topics that exist. Throws while a partition has none. n.b. one topic that is missing fails the
- * whole answer, and it is not said which: halves are asked, until it stands alone.
+ * Leader of every partition of those topics that exist and may be seen. Throws while a partition has none. n.b. one topic that is
+ * missing or forbidden fails the whole answer, and it is not said which: halves are asked, until it stands alone.
  */
-async function leadersOf(cluster: Cluster, topics: readonly string[]): Promise<Leaders> {
-  if (topics.length === 0) return new Map();
+async function leadersOf(cluster: Cluster, topics: readonly string[]): Promise<Found> {
+  if (topics.length === 0) return { leaders: new Map(), forbidden: new Map() };
   const broker = await brokerOf(cluster);
   try {
     const { topicMetadata } = await broker.metadata([...topics]);
-    return new Map(
+    const leaders = new Map(
       topicMetadata.map(({ topic, partitionMetadata }) => [
         topic,
         new Map(partitionMetadata.map(({ partitionId, leader }) => [partitionId, leader])),
       ]),
     );
+    return { leaders, forbidden: new Map() };
   } catch (error) {
-    if (codeOfError(error) !== "NOT_FOUND") throw error;
-    if (topics.length === 1) return new Map();
+    const code = codeOfError(error);
+    if (code !== "NOT_FOUND" && code !== "FORBIDDEN") throw error;
+    const [only, ...others] = topics;
+    if (only !== undefined && others.length === 0) {
+      return { leaders: new Map(), forbidden: new Map(code === "FORBIDDEN" ? [[only, error]] : []) };
+    }
     const middle = Math.ceil(topics.length / 2);
     const halves = [topics.slice(0, middle), topics.slice(middle)];
     const found = await Promise.all(halves.map((half) => leadersOf(cluster, half)));
-    return new Map(found.flatMap((half) => [...half]));
+    return {
+      leaders: new Map(found.flatMap((half) => [...half.leaders])),
+      forbidden: new Map(found.flatMap((half) => [...half.forbidden])),
+    };
   }
 }
 
+function sizes(leaders: Leaders): ReadonlyMap<string, number> {
+  return new Map([...leaders].map(([topic, byPartition]) => [topic, byPartition.size]));
+}
+
+/** @throws DriverError `FORBIDDEN` for the first topic that may not be seen */
+function allowed({ leaders, forbidden }: Found): Leaders {
+  for (const [topic, reason] of forbidden) throw forbiddenTopic(topic, reason);
+  return leaders;
+}
+
 async function existing(cluster: Cluster, topics: readonly string[]): Promise<Leaders> {
-  const leaders = await leadersOf(cluster, topics);
+  const leaders = allowed(await leadersOf(cluster, topics));
   const missing = topics.find((topic) => !leaders.has(topic));
   if (missing === undefined) return leaders;
   throw Object.assign(new Error(`topic "${missing}" does not exist`), { type: "UNKNOWN_TOPIC_OR_PARTITION" });

@@ -36,7 +36,7 @@ export async function openKafkaJs(
     await client.ping();
     return {
       native: engine.kafka,
-      server: await serverOf(cluster),
+      server: await serverOf(cluster, config.brokers.join(", ")),
       admin: client,
       producer: () => openProducer(config, engines, runtime),
       transactions: (id) => openTransactions(config, engines, runtime, id),

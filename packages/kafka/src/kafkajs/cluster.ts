@@ -2,7 +2,7 @@ import type { Cluster, Kafka } from "kafkajs";
 import { type Runtime, sleep } from "@sluice/core/driver";
 import type { ClientRecord } from "../client.ts";
 import { codeOfError } from "../errors.ts";
-import { backOff } from "./engine.ts";
+import { backOff } from "./back-off.ts";
 
 /** kafkajs' lower level, as far as we use it. Its requests name what they want, and keep no list of topics between calls. */
 export interface RawBroker {
@@ -50,6 +50,7 @@ export interface RawBroker {
       }[];
     }[];
   }>;
+  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>;
   apiVersions(): Promise<Record<number, { readonly minVersion: number; readonly maxVersion: number }>>;
 }
 

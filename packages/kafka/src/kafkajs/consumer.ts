@@ -4,7 +4,8 @@ import type { ConsumerClient, ConsumerEvents, ConsumerSettings } from "../client
 import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
 import { sluiceAssigner } from "./assigner.ts";
-import { type EngineRoom, backOff } from "./engine.ts";
+import { backOff } from "./back-off.ts";
+import type { EngineRoom } from "./engine.ts";
 
 const outOfRangeLog = "Offset out of range, resetting to default offset";
 
@@ -82,12 +83,18 @@ function listen(
 async function run(consumer: Consumer, events: ConsumerEvents): Promise<void> {
   const joined = Promise.withResolvers<void>();
   const remove = consumer.on(consumer.events.GROUP_JOIN, () => joined.resolve());
+  // n.b. an instrumentation of kafkajs makes spans of every fetched batch: not on consumers of ours.
+  const wrapped: object = Reflect.get(consumer, "run");
+  if (Reflect.get(wrapped, "__wrapped") === true) Reflect.set(consumer, "run", Reflect.get(wrapped, "__original"));
   await consumer.run({
     autoCommit: false,
     eachBatchAutoResolve: true,
     partitionsConsumedConcurrently: 4,
     // Takes the records and returns: while a callback runs, kafkajs fetches nothing more from that broker.
-    eachBatch: async ({ batch }: EachBatchPayload) => {
+    eachBatch: async (fetched: EachBatchPayload) => {
+      // Read before the place was changed: it comes again from there.
+      if (fetched.isStale()) return;
+      const { batch } = fetched;
       const { topic, partition, messages } = batch;
       events.batch({ topic, partition, records: messages, next: after(batch.lastOffset()) });
     },

@@ -3,6 +3,7 @@ import { type Socket, connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { KafkaConfig, KafkaSasl } from "../options.ts";
 import type { Compress } from "./produce.ts";
+import { backOff } from "./back-off.ts";
 import { oauthBearer } from "./oauth.ts";
 import { repair } from "./repair.ts";
 
@@ -14,9 +15,6 @@ export interface Engine {
   /** Closes every socket, opens no other, and ends kafkajs' own retry loops. */
   dispose(): void;
 }
-
-/** Back-off of kafkajs' own retries; every member is set, because its defaults depend on NODE_ENV. */
-export const backOff = { initialRetryTime: 100, maxRetryTime: 500, factor: 0.2, multiplier: 2, retries: 5 };
 
 const produceApiKey = 0;
 const keepAliveMs = 60_000;

@@ -40,6 +40,8 @@ export function decompressLz4(lz4: Lz4Blocks, bytes: Buffer): Buffer {
     at += 4;
     if (header === 0) return target.subarray(0, written);
     const size = header % stored;
+    // n.b. the decoder of blocks would never end behind the end.
+    if (at + size > bytes.length) throw new Error("an LZ4 block reaches over the end of its frame");
     if (target.length - written < largest) target = Buffer.concat([target], target.length * 2 + largest);
     if (header >= stored) written += bytes.copy(target, written, at, at + size);
     else written = lz4.decompressBlock(bytes, target, at, size, written);

@@ -1,3 +1,4 @@
+import { noToken } from "../errors.ts";
 import type { AuthenticationProviderArgs, Authenticator, Mechanism } from "kafkajs";
 
 const separator = "\u0001";
@@ -19,7 +20,7 @@ function authenticator(token: () => Promise<string>, { saslAuthenticate }: Authe
     });
   return {
     async authenticate() {
-      const reason = await ask(`n,,${separator}auth=Bearer ${await token()}${separator}${separator}`);
+      const reason = await ask(`n,,${separator}auth=Bearer ${await asked(token)}${separator}${separator}`);
       if (!reason || reason.length === 0) return;
       // The broker gives its reason, waits for this, and refuses.
       const refused = await ask(separator).catch((error: unknown) => error);
@@ -27,6 +28,16 @@ function authenticator(token: () => Promise<string>, { saslAuthenticate }: Authe
       throw Object.assign(problem, { name: "KafkaJSSASLAuthenticationError", retriable: false });
     },
   };
+}
+
+/** Whoever gives the tokens may be away like any broker. */
+async function asked(token: () => Promise<string>): Promise<string> {
+  try {
+    return await token();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw Object.assign(new Error(`no token was given: ${reason}`, { cause: error }), { name: noToken });
+  }
 }
 
 function withLength(text: string): Buffer {

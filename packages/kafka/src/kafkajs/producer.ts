@@ -3,7 +3,8 @@ import type { ProducerClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
 import { compressionType } from "./codecs.ts";
-import { type EngineRoom, backOff } from "./engine.ts";
+import { backOff } from "./back-off.ts";
+import type { EngineRoom } from "./engine.ts";
 
 /** Retries keep the producer's id and sequence, so they cannot double; our signal ends them, not a count. */
 const untilDisposed = { ...backOff, retries: 1_000_000 };

@@ -1,19 +1,24 @@
 import type { Cluster, Kafka } from "kafkajs";
-import { type Compress, encodeOurselves } from "./produce.ts";
+import { brokerOf } from "./cluster.ts";
+import type { Compress } from "./produce.ts";
+import { changeRequests } from "./requests.ts";
 
 /** The parts of kafkajs' inside that are touched here. */
 interface Connection {
   readonly requestQueue: { readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void };
   connect(): Promise<unknown>;
+  disconnect(): Promise<unknown>;
 }
 interface Builder {
   build(...values: unknown[]): Promise<{ readonly pool: readonly Connection[] }>;
 }
 
+const groupCoordinator = 0;
+const authenticate = "private:Connection:authenticate";
 const createCluster = "private:Kafka:createCluster";
 
 /**
- * Repairs two faults in every connection that this `Kafka` object makes, and puts our encoder into it. Only its own objects are touched, never the library; if
+ * Repairs faults in every cluster and connection that this `Kafka` object makes, and puts our encoder into it. Only its own objects are touched, never the library; if
  * its inside looks otherwise, everything stays as it is.
  */
 export function repair(kafka: Kafka, compress: Compress): void {
@@ -24,7 +29,10 @@ export function repair(kafka: Kafka, compress: Compress): void {
     const cluster: unknown = create(...values);
     const builder = builderOf(cluster);
     if (builder) repairConnections(builder);
-    if (isCluster(cluster)) encodeOurselves(cluster, compress);
+    if (isCluster(cluster)) {
+      changeRequests(cluster, compress);
+      tellWhyNoCoordinator(cluster);
+    }
     return cluster;
   });
 }
@@ -36,6 +44,7 @@ function repairConnections(builder: Builder): void {
     for (const connection of Array.isArray(connections.pool) ? connections.pool : []) {
       stopIdleSpin(connection);
       connectOnce(connection);
+      closeUnlessLoggedIn(connection);
     }
     return connections;
   };
@@ -59,6 +68,36 @@ function connectOnce(connection: Connection): void {
   connection.connect = () => {
     connecting ??= connect().finally(() => (connecting = undefined));
     return connecting;
+  };
+}
+
+/** A login that failed half-way leaves a connection on which the broker takes no other, and kafkajs would go on with it for ever. */
+function closeUnlessLoggedIn(connection: Connection): void {
+  const key = Object.getOwnPropertySymbols(connection).find(({ description }) => description === authenticate);
+  const logIn: unknown = key && Reflect.get(connection, key);
+  if (!key || typeof logIn !== "function") return;
+  Reflect.set(connection, key, async () => {
+    try {
+      await logIn.call(connection);
+    } catch (error) {
+      await connection.disconnect();
+      throw error;
+    }
+  });
+}
+
+/** kafkajs keeps every reason to itself, and says only that there is no coordinator: without rights to a group that would be tried for ever. */
+function tellWhyNoCoordinator(cluster: Cluster): void {
+  const find = cluster.findGroupCoordinator.bind(cluster);
+  cluster.findGroupCoordinator = async (group) => {
+    try {
+      return await find(group);
+    } catch (error) {
+      if (!(error instanceof Error) || error.name !== "KafkaJSGroupCoordinatorNotFound") throw error;
+      const coordinatorType = Reflect.get(group, "coordinatorType") ?? groupCoordinator;
+      await (await brokerOf(cluster)).findGroupCoordinator({ groupId: group.groupId, coordinatorType });
+      throw error; // it was there a moment later
+    }
   };
 }
 

@@ -8,6 +8,8 @@ export interface SnappyBlocks {
 const head: Buffer = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
 const magicBytes = 8;
 const blockBytes = 32_768;
+/** No element of a block makes more bytes out of one. */
+const largestGrowth = 64;
 
 export function compressSnappy(snappy: SnappyBlocks, bytes: Buffer): Buffer {
   const parts = [head];
@@ -22,12 +24,25 @@ export function compressSnappy(snappy: SnappyBlocks, bytes: Buffer): Buffer {
 
 /** Also reads a bare block, which librdkafka writes. */
 export function decompressSnappy(snappy: SnappyBlocks, bytes: Buffer): Buffer {
-  if (!bytes.subarray(0, magicBytes).equals(head.subarray(0, magicBytes))) return snappy.uncompress(bytes);
+  if (!bytes.subarray(0, magicBytes).equals(head.subarray(0, magicBytes))) return uncompress(snappy, bytes);
   const parts: Buffer[] = [];
   for (let at = head.length; at < bytes.length;) {
     const size = bytes.readUInt32BE(at);
-    parts.push(snappy.uncompress(bytes.subarray(at + 4, at + 4 + size)));
+    parts.push(uncompress(snappy, bytes.subarray(at + 4, at + 4 + size)));
     at += 4 + size;
   }
   return Buffer.concat(parts);
+}
+
+/** n.b. the package makes room for what the block says that it will be, and a block may say anything. */
+function uncompress(snappy: SnappyBlocks, block: Buffer): Buffer {
+  let length = 0;
+  for (let index = 0; index < 5; index += 1) {
+    const byte = block[index] ?? 0;
+    length += (byte & 0x7f) * 2 ** (7 * index);
+    if (byte < 0x80) break;
+  }
+  if (length > block.length * largestGrowth)
+    throw new Error(`a Snappy block of ${block.length} bytes says it has ${length}`);
+  return snappy.uncompress(block);
 }

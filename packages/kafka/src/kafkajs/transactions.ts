@@ -4,7 +4,8 @@ import type { CommitPosition, TransactionClient } from "../client.ts";
 import type { KafkaConfig } from "../options.ts";
 import { within } from "../waiting.ts";
 import { compressionType } from "./codecs.ts";
-import { type EngineRoom, backOff } from "./engine.ts";
+import { backOff } from "./back-off.ts";
+import type { EngineRoom } from "./engine.ts";
 
 /** n.b. right after a commit the broker still writes its markers, and answers "not yet": with a longer wait that is all a producer does. */
 const transactionRetry = { ...backOff, initialRetryTime: 5, maxRetryTime: 200, retries: 30 };

@@ -31,6 +31,11 @@ const keyBytesExtension = "sluicekeybase64";
 /** Headers whose names or values no attribute can have, as JSON. */
 const headersExtension = "sluiceheaders";
 
+/** A header that says something of the event, by somebody who knows more than this driver: its source, its type, its subject. */
+const attributeHeader = /^ce-([a-z][a-z0-9]{0,19})$/;
+/** The record's own, whatever a header says. */
+const recordAttributes = new Set(["id", "specversion", "datacontenttype", "data", keyExtension]);
+
 /** Names and values that every reader of CloudEvents takes. */
 const attributeName = /^[a-z][a-z0-9]{0,19}$/;
 const attributeValue = /^[^\p{Cc}]+$/u;
@@ -62,8 +67,10 @@ export function toMessage(record: OutgoingRecord, envelope: Envelope): string | 
   else if (record.key !== null) event[keyBytesExtension] = Buffer.from(record.key).toString("base64");
   const rest = emptyHeaders();
   for (const [name, value] of Object.entries(headers)) {
-    if (fits(name, value)) event[name] = value;
+    if (fits(name, value) && headers[`ce-${name}`] === undefined) event[name] = value;
     else rest[name] = value;
+    const attribute = described(name, value);
+    if (attribute !== undefined) event[attribute] = value;
   }
   if (Object.keys(rest).length > 0) event[headersExtension] = JSON.stringify(rest);
   return JSON.stringify(Object.assign(event, dataOf(record.body, contentType)));
@@ -75,9 +82,19 @@ function fits(name: string, value: string): boolean {
     !attributes.has(name) &&
     name !== keyExtension &&
     !name.startsWith("sluice") &&
-    attributeValue.test(value) &&
-    value.isWellFormed()
+    isValue(value)
   );
+}
+
+/** The attribute that a header is besides. */
+function described(name: string, value: string): string | undefined {
+  const attribute = attributeHeader.exec(name)?.[1];
+  if (attribute === undefined || recordAttributes.has(attribute) || attribute.startsWith("sluice")) return undefined;
+  return isValue(value) ? attribute : undefined;
+}
+
+function isValue(value: string): boolean {
+  return attributeValue.test(value) && value.isWellFormed();
 }
 
 function rawOf({ body }: OutgoingRecord): Buffer {
@@ -164,13 +181,14 @@ function bodyOf(event: Event): Bytes | null {
 function headersOf(event: Event): Headers {
   const headers = emptyHeaders();
   const { datacontenttype, [headersExtension]: rest } = event;
+  const others = typeof rest === "string" ? parse(rest) : undefined;
   if (typeof datacontenttype === "string") headers[wire.contentType] = datacontenttype;
   for (const [name, value] of Object.entries(event)) {
     if (attributes.has(name) || name === keyExtension || name.startsWith("sluice")) continue;
+    if (typeof others === "object" && others !== null && `ce-${name}` in others) continue;
     if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
       headers[name] = String(value);
   }
-  const others = typeof rest === "string" ? parse(rest) : undefined;
   if (typeof others === "object" && others !== null) {
     for (const [name, value] of Object.entries(others)) if (typeof value === "string") headers[name] = value;
   }

@@ -25,20 +25,30 @@ end
 /**
  * Accepts entries of several streams.
  *
- * KEYS: streams and leases. ARGV: group, consumer, then per entry: stream and lease (index of KEYS, 0: none), id, '1' to delete it.
- * Answers 1 or 0 (not ours) per entry.
+ * KEYS: streams and leases. ARGV: group, consumer, then per stream: its index and that of its lease (of KEYS, 0: none), '1' to delete
+ * its entries, how many, their ids. Answers 1 or 0 (not ours) per entry.
  */
 export const accept: Script = script(
   mineFunction,
   `
 local answers = {}
-for index = 3, #ARGV, 4 do
-  local stream, lease, id = KEYS[tonumber(ARGV[index])], KEYS[tonumber(ARGV[index + 1])] or '', ARGV[index + 2]
-  if holds(lease, ARGV[2]) and mine(stream, ARGV[1], ARGV[2], id) then
-    settled(stream, ARGV[1], id, ARGV[index + 3] == '1')
-    answers[#answers + 1] = 1
-  else
-    answers[#answers + 1] = 0
+local group, consumer = ARGV[1], ARGV[2]
+local at = 3
+while at <= #ARGV do
+  local stream, lease = KEYS[tonumber(ARGV[at])], KEYS[tonumber(ARGV[at + 1])] or ''
+  local delete, first = ARGV[at + 2] == '1', at + 4
+  at = first + tonumber(ARGV[at + 3])
+  local held, ours, seen = holds(lease, consumer), {}, {}
+  for index = first, at - 1 do
+    local id = ARGV[index]
+    local yes = held and not seen[id] and mine(stream, group, consumer, id)
+    seen[id] = true
+    if yes then ours[#ours + 1] = id end
+    answers[#answers + 1] = yes and 1 or 0
+  end
+  if #ours > 0 then
+    redis.call('XACK', stream, group, unpack(ours))
+    if delete then redis.call('XDEL', stream, unpack(ours)) end
   end
 end
 return answers
