@@ -82,18 +82,29 @@ export async function reach(context: CaseContext, topic: ItemTopic, count: numbe
   );
 }
 
+/** Waits until these messages have been handled. */
+export async function handled(context: CaseContext, topic: ItemTopic, ids: readonly string[]): Promise<void> {
+  const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
+  const explain = () => `missing ${missing(context, topic.name, group)}`;
+  const done = () => {
+    const effects = context.journal.ids("effect", topic.name, group);
+    return ids.every((id) => effects.has(id));
+  };
+  await context.journal.until(`these ${ids.length} messages are handled`, limits, done, explain);
+}
+
 /**
  * Waits until every confirmed message is handled, and the broker holds nothing more, unconfirmed arrivals included. `buses`: those
  * that consume in this process.
  */
 export async function caughtUp(context: CaseContext, topic: ItemTopic, buses: readonly Bus[] = []): Promise<void> {
   const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
-  const handled = () => context.journal.ids("effect", topic.name, group);
+  const effects = () => context.journal.ids("effect", topic.name, group);
   const confirmed = () => context.journal.ids("publish-ok", topic.name);
   await context.journal.until(
     "every confirmed message is handled",
     limits,
-    () => [...confirmed().keys()].every((id) => handled().has(id)),
+    () => [...confirmed().keys()].every((id) => effects().has(id)),
     () => `missing ${missing(context, topic.name, group)}`,
   );
   await still(context, topic, buses);

@@ -1,4 +1,6 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { context as otelContext } from "@opentelemetry/api";
+import { type DuplicateEvent, events } from "@sluice/core";
 import type {
   Capabilities,
   ConnectContext,
@@ -10,7 +12,8 @@ import type {
   Source,
 } from "@sluice/core/driver";
 import type { Backlogs } from "./backlogs.ts";
-import { beginMoves, ofCommit, ofSend } from "./moves.ts";
+import { beginMoves, deadLetterReasons, ofCommit, ofSend } from "./moves.ts";
+import type { Place } from "./places.ts";
 import { quiet, quietly } from "./quiet.ts";
 import { guarded, isObserved, type Parts } from "./telemetry.ts";
 
@@ -37,6 +40,7 @@ export function observed<C extends Capabilities, Message, Client>(
       parts.runtime = context.runtime;
       parts.places.clientName = context.clientName;
       parts.limits = connection.limits;
+      void connection.closed.then(countDuplicates(parts));
       return quiet(connection, {
         sender: async () => observedSender(await quietly(() => connection.sender()), parts),
         receiver: (sources, options) => observedReceiver(connection, sources, options, parts, backlogs),
@@ -75,8 +79,10 @@ async function observedReceiver(
   const receiver = await quietly(() => connection.receiver(sources, { ...options, lost }));
   for (const source of sources) {
     if (!("group" in source) || source.deadLetter) continue;
-    const { metric } = parts.places.handling(source.topic, source.group);
-    void receiver.closed.then(backlogs.watch(connection, source, metric, parts.runtime));
+    const place = parts.places.handling(source.topic, source.group);
+    guarded(undefined, () => beginAtZero(parts, place));
+    // n.b. groups without names would report over each other.
+    if (place.named) void receiver.closed.then(backlogs.watch(connection, source, place.metric, parts.runtime));
   }
   const commit = receiver.commit?.bind(receiver);
   if (!commit) return quiet(receiver, {});
@@ -88,6 +94,29 @@ async function observedReceiver(
       return results;
     },
   });
+}
+
+/** A rate of a counter that begins at 1 is 0: what should never happen is there before it happens. */
+function beginAtZero({ metrics }: Parts, { metric }: Place): void {
+  const { instruments } = metrics;
+  if (!instruments) return;
+  for (const counter of [instruments.retries, instruments.lost, instruments.duplicates]) counter.add(0, metric);
+  for (const reason of deadLetterReasons) {
+    instruments.deadLetters.add(0, { ...metric, "sluice.dead_letter.reason": reason });
+  }
+}
+
+/** Counts what middleware that deduplicates recognises, on whatever bus; until the answer is called. */
+function countDuplicates({ metrics, places, seen }: Parts): () => void {
+  const count = (event: unknown): void =>
+    guarded(undefined, () => {
+      const { topic, group, context } = event as DuplicateEvent;
+      // Not a message of this bus, or counted already: while a connection replaces another one, both listen.
+      if (!seen.delete(context)) return;
+      metrics.instruments?.duplicates.add(1, places.handling(topic, group).metric);
+    });
+  subscribe(events.duplicate.name, count);
+  return () => void unsubscribe(events.duplicate.name, count);
 }
 
 function countLost({ metrics, places }: Parts, deliveries: readonly Delivery[]): void {

@@ -14,13 +14,11 @@ import { type Ending, endSpan, type Operation, type Parts, spanAttributes, withE
 
 /** A `process` span around each run of a handler. Messages of a batch have theirs together: see {@link handlingBatches}. */
 export function handling(parts: Parts): AttemptMiddleware {
-  // What ran here before: a message is counted once, however often its handler runs.
-  const seen = new WeakSet<Context>();
   return function otelProcess(context, next) {
     const begin = () => {
       const place = parts.places.handling(context.message.topic, context.group);
       const operation = context.batch ? inBatch : one(parts, place, context);
-      count(parts, place, context, seen);
+      count(parts, place, context);
       return {
         context: operation.context,
         end(ending: Ending<void | Outcome>) {
@@ -122,11 +120,11 @@ function finish(parts: Parts, { metric }: Place, span: Span, ending: Ending<unkn
   parts.metrics.instruments?.process.record(duration, withError(metric, ending));
 }
 
-function count({ metrics }: Parts, place: Place, context: Context, seen: WeakSet<Context>): void {
+function count({ metrics, seen }: Parts, place: Place, context: Context): void {
   const { instruments } = metrics;
-  if (instruments && !seen.has(context)) {
+  if (!seen.has(context)) {
     seen.add(context);
-    instruments.consumed.add(1, place.metric);
+    instruments?.consumed.add(1, place.metric);
   }
   if (context.message.attempt > 1) instruments?.retries.add(1, place.metric);
   place.inFlight++;

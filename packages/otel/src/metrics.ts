@@ -18,6 +18,7 @@ export interface Instruments {
   readonly retries: Counter;
   readonly deadLetters: Counter;
   readonly lost: Counter;
+  readonly duplicates: Counter;
 }
 
 /** What is asked for when somebody collects. */
@@ -87,6 +88,10 @@ export class Metrics {
       lost: meter.createCounter(
         "sluice.consumer.lost",
         message("Messages that went to another holder while we had them"),
+      ),
+      duplicates: meter.createCounter(
+        "sluice.consumer.duplicates",
+        message("Deliveries that were recognised as handled before, and not handled again"),
       ),
     };
   }

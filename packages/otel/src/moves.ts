@@ -4,6 +4,9 @@ import { type CommitResult, type SendItem, type SendResult, wire } from "@sluice
 import { creationOf, extract, firstOf } from "./propagation.ts";
 import { type Ending, endSpan, type Parts, spanAttributes } from "./telemetry.ts";
 
+/** Every reason that core gives a dead letter. */
+export const deadLetterReasons: readonly string[] = ["permanent", "invalid", "exhausted", "rejected", "crash-suspect"];
+
 type Move = "retry" | "dead-letter" | "redrive";
 
 /** Where a copy goes that core makes of a message. Hops on the way of a delay, and what only goes back, are none. */

@@ -10,6 +10,8 @@ export interface Place {
   readonly span: Attributes;
   /** Without names once there are too many of them. */
   readonly metric: Attributes;
+  /** Whether `metric` has them. */
+  readonly named: boolean;
   /** Messages that handlers have now. */
   inFlight: number;
 }
@@ -90,10 +92,12 @@ export class Places {
     const names = { "messaging.destination.name": destination, ...own };
     const nameless = this.#nameless.get(verb) ?? common;
     this.#nameless.set(verb, nameless);
+    const named = this.#places.size < most;
     const place: Place = {
       destination,
       span: { ...common, "messaging.operation.type": type, ...names, "messaging.client.id": this.clientName },
-      metric: this.#places.size >= most ? nameless : { ...common, ...names },
+      metric: named ? { ...common, ...names } : nameless,
+      named,
       inFlight: 0,
     };
     if (this.#places.size < mostKept) this.#places.set(key, place);
@@ -144,6 +148,9 @@ export function rabbitName(exchange: string, routingKey: string, queue: string):
 /** Routing keys that the driver itself makes: words of a key's hash, which would make a name of its own out of each. */
 const ownRoutingKey = /^(u|k(\.[01]){10})$/;
 
+/** Where the driver's delays end: from there a message goes straight to its queue, by a routing key of the driver's. */
+const dueExchange = /(^|\.)sluice\.delay\.due$/;
+
 /** What only this message has, in the broker's own words. */
 export function detailsOf(driver: string, { message, native, shard }: Context): Attributes {
   switch (driver) {
@@ -162,11 +169,14 @@ export function detailsOf(driver: string, { message, native, shard }: Context): 
       const fields = at(native, "fields");
       const [exchange, key, tag] = [at(fields, "exchange"), at(fields, "routingKey"), at(fields, "deliveryTag")];
       if (typeof exchange !== "string" || typeof key !== "string") return {};
+      if (dueExchange.test(exchange)) {
+        return { "messaging.destination.name": shard, ...(typeof tag === "number" && tagOf(tag)) };
+      }
       const routingKey = ownRoutingKey.test(key) ? "" : key;
       return {
         "messaging.destination.name": rabbitName(exchange, routingKey, shard),
         ...(key !== "" && { "rabbitmq.destination.routing_key": key }),
-        ...(typeof tag === "number" && { "rabbitmq.message.delivery_tag": tag }),
+        ...(typeof tag === "number" && tagOf(tag)),
       };
     }
     case "google-pubsub":
@@ -180,6 +190,10 @@ export function detailsOf(driver: string, { message, native, shard }: Context): 
 }
 
 const none: Attributes = {};
+
+function tagOf(tag: number): Attributes {
+  return { "rabbitmq.message.delivery_tag": tag };
+}
 
 /** The key, where the broker has one of its own and it is text. */
 export function keyOf(driver: string, key: Draft["key"]): Attributes {

@@ -26,17 +26,20 @@ export interface Parts {
   readonly tracer: Tracer;
   /** The span around each message that is being handled. */
   readonly handling: WeakMap<Context, OtelContext>;
+  /** Messages that reached a handler here: each is counted once, however often its handler runs. */
+  readonly seen: WeakSet<Context>;
   /** Of the connection: known before anything is sent or handled. */
   runtime: Runtime;
   limits: Limits | undefined;
 }
 
-export function newParts(given: Omit<Parts, "tracer" | "handling" | "runtime" | "limits">): Parts {
+export function newParts(given: Omit<Parts, "tracer" | "handling" | "seen" | "runtime" | "limits">): Parts {
   return {
     ...given,
     // A proxy: it works from the moment that an SDK is registered.
     tracer: trace.getTracerProvider().getTracer("@sluice/otel", undefined, { schemaUrl }),
     handling: new WeakMap(),
+    seen: new WeakSet(),
     runtime: nodeRuntime,
     limits: undefined,
   };

@@ -83,6 +83,14 @@ describe("golden spans of", () => {
     expect(handled?.name).toBe("consume orders:orders.billing.all");
   });
 
+  test("RabbitMQ, at the end of a delay", async () => {
+    const fields = { exchange: "shop.sluice.delay.due", routingKey: "1:orders.billing", deliveryTag: 2 };
+    const [, handled] = await spansOn(rabbitmq(), { fields, properties: {} }, "orders.billing");
+    expect(handled?.name).toBe("consume orders.billing");
+    expect(handled?.attributes).toMatchObject({ "rabbitmq.message.delivery_tag": 2 });
+    expect(handled?.attributes).not.toHaveProperty("rabbitmq.destination.routing_key");
+  });
+
   test("SQS and SNS", async () => {
     const [sent, handled] = await spansOn(sqsSns({ region: "eu-central-1" }), {});
     expect(sent).toMatchObject(send("aws.sns", "publish", "orders.fifo"));

@@ -1,3 +1,4 @@
+import { type AttemptMiddleware, events } from "@sluice/core";
 import type { Connection } from "@sluice/core/driver";
 import { memory, MemoryBroker } from "@sluice/memory";
 import { expect, test } from "vitest";
@@ -59,9 +60,10 @@ test("sent, consumed, durations, retries, dead letters, in flight", async () => 
   ]);
   expect(await points("sluice.consumer.retries")).toEqual([{ value: 2, attributes }]);
   const reason = { "sluice.dead_letter.reason": "exhausted" };
-  expect(await points("sluice.consumer.dead_letters")).toEqual([
-    { value: 1, attributes: { ...attributes, ...reason } },
-  ]);
+  const letters = await points("sluice.consumer.dead_letters", "billing");
+  expect(letters).toContainEqual({ value: 1, attributes: { ...attributes, ...reason } });
+  // Every reason is there before it happens: a rate needs a beginning.
+  expect(letters.map(({ value }) => Number(value)).toSorted((one, other) => one - other)).toEqual([0, 0, 0, 0, 1]);
   expect(await points("sluice.consumer.in_flight")).toEqual([{ value: 0, attributes }]);
 });
 
@@ -145,6 +147,31 @@ test("messages that go to another holder are counted", async () => {
   await clock.until(() => handled.length > 1);
   await clock.run(bus.close());
   expect(await points("sluice.consumer.lost", "leases")).toMatchObject([{ value: 1 }]);
+});
+
+test("what a deduplicating middleware recognises is counted, once, on the bus that it is on", async () => {
+  const attempt: AttemptMiddleware = async (context, next) => {
+    if (context.message.headers["again"] === undefined) return next();
+    const { message, group } = context;
+    events.duplicate.publish({ topic: message.topic, group, id: message.id, context });
+  };
+  const two = await Promise.all(
+    ["first", "second"].map(async (group) => {
+      const broker = await bench({}, {}, memory({ broker: new MemoryBroker() }));
+      const subscription = { group, middleware: { attempt: [attempt] } };
+      await broker.clock.run(broker.bus.subscribe(Orders, subscription, () => undefined));
+      return broker;
+    }),
+  );
+  for (const { bus, clock } of two.slice(0, 1)) {
+    await clock.run(bus.publish(Orders, order));
+    await clock.run(bus.publish(Orders, order, { headers: { again: "yes" } }));
+  }
+  for (const { bus, clock } of two) await clock.run(bus.close());
+  expect(await points("sluice.consumer.duplicates", "first")).toMatchObject([{ value: 1 }]);
+  expect(await points("sluice.consumer.duplicates", "second")).toMatchObject([{ value: 0 }]);
+  // Its bus is closed: nobody listens any more.
+  expect(events.duplicate.hasSubscribers).toBe(false);
 });
 
 test("more names than `most` are counted without names", async () => {

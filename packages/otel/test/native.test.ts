@@ -120,7 +120,7 @@ describe("amqplib's instrumentation beside ours", () => {
     expect(written).not.toMatchObject([{ traceparent: "ours" }]);
   });
 
-  test("its span of a delivery cannot be suppressed: it is a sister of ours, in the same trace", () => {
+  test("its span of a delivery cannot be suppressed: our adapter's channels consume without it, others have it", () => {
     const channel = new amqplib.Channel({});
     let received: (message: ConsumeMessage | null) => void = () => undefined;
     Object.assign(channel, {
@@ -128,13 +128,22 @@ describe("amqplib's instrumentation beside ours", () => {
         done(null, { fields: { consumerTag: "c" } }),
       registerConsumer: (_tag: string, callback: typeof received) => (received = callback),
     });
-    void quietly(() => channel.consume("orders.billing", () => undefined, { noAck: true }));
     const creation = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 };
     const headers = {};
     propagation.inject(trace.setSpanContext(ROOT_CONTEXT, creation), headers);
     const fields = { exchange: "orders", routingKey: "", deliveryTag: 1, redelivered: false, consumerTag: "c" };
-    quietly(() => received({ content: Buffer.from(""), fields, properties: { headers } } as ConsumeMessage));
+    const deliver = () => received({ content: Buffer.from(""), fields, properties: { headers } } as ConsumeMessage);
+    void quietly(() => channel.consume("orders.billing", () => undefined, { noAck: true }));
+    quietly(deliver);
     expect(sdk.spans()).toMatchObject([{ name: "orders.billing process", parent: creation.spanId }]);
+    sdk.reset();
+    // What the adapter does with a channel of its own.
+    const consume: object = Reflect.get(channel, "consume");
+    expect(Reflect.get(consume, "__wrapped")).toBe(true);
+    Reflect.set(channel, "consume", Reflect.get(consume, "__original"));
+    void quietly(() => channel.consume("orders.billing", () => undefined, { noAck: true }));
+    deliver();
+    expect(sdk.spans()).toEqual([]);
   });
 });
 

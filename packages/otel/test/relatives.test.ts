@@ -236,6 +236,73 @@ describe.for(["begin", "end"] as const)("an SDK that throws when spans %s", (whe
   });
 });
 
+describe("a traceparent that came in is", () => {
+  const accepted = [given, given.replace(/01$/, "03"), ` ${given} `, `01${given.slice(2)}-extra`];
+  const ignored = [
+    given.toUpperCase(),
+    `${given}-extra`,
+    `ff${given.slice(2)}`,
+    "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+    "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+    given.slice(0, -1),
+    given.replaceAll("-", "_"),
+    "",
+  ];
+
+  /** What became of the handler's span and of what the handler published, and what it saw. */
+  async function handled(headers: Record<string, string>) {
+    const { bus, clock } = await bench();
+    const seen: Readonly<Record<string, string>>[] = [];
+    await clock.run(
+      bus.subscribe(Invoices, { group: "mail" }, (_invoice, { message }) => void seen.push(message.headers)),
+    );
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing" }, async (_order, context) => {
+        seen.push(context.message.headers);
+        await context.publish(Invoices, "i-1");
+      }),
+    );
+    // n.b. suppressed, or the publish would replace what it cannot read.
+    await otelContext.with(suppressTracing(ROOT_CONTEXT), () => clock.run(bus.publish(Orders, order, { headers })));
+    await clock.run(bus.close());
+    return { span: sdk.spans().find(({ name }) => name === "process orders"), seen };
+  }
+
+  test.for(accepted)("read: %j", async (traceparent) => {
+    const { span, seen } = await handled({ traceparent, tracestate: "a=1" });
+    expect(span).toMatchObject({ parent: "b7ad6b7169203331", links: [{ to: "b7ad6b7169203331" }] });
+    expect(seen[1]?.["traceparent"]).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-/);
+    expect(seen[1]?.["tracestate"]).toBe("a=1");
+  });
+
+  test("read where it is not sampled: no span is kept, and what follows is not sampled either", async () => {
+    const { span, seen } = await handled({ traceparent: given.replace(/01$/, "00") });
+    expect(span).toBeUndefined();
+    expect(seen[1]?.["traceparent"]).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-(?!b7ad6b7169203331).{16}-00$/);
+  });
+
+  test.for(ignored)("not read, and its tracestate neither: %j", async (traceparent) => {
+    const { span, seen } = await handled({ traceparent, tracestate: "a=1" });
+    expect(span).toMatchObject({ parent: undefined, links: [] });
+    expect(seen[0]?.["traceparent"]).toBe(traceparent);
+    expect(seen[1]?.["traceparent"]).not.toContain("0af7651916cd43dd8448eb211c80319c");
+    expect(seen[1]?.["tracestate"]).toBeUndefined();
+  });
+
+  test("(baggage goes out as the specification writes it)", async () => {
+    const { bus, clock } = await bench();
+    let baggage: string | undefined;
+    await clock.run(
+      bus.subscribe(Orders, { group: "billing" }, (_order, { message }) => void (baggage = message.headers["baggage"])),
+    );
+    const entries = { userId: { value: "Amélie" }, serverNode: { value: "DF 28" }, isProduction: { value: "false" } };
+    const inside = propagation.setBaggage(ROOT_CONTEXT, propagation.createBaggage(entries));
+    await otelContext.with(inside, () => clock.run(bus.publish(Orders, order)));
+    await clock.run(bus.close());
+    expect(baggage).toBe("userId=Am%C3%A9lie,serverNode=DF%2028,isProduction=false");
+  });
+});
+
 describe("hostile headers", () => {
   const header = fc.oneof(
     fc.string({ unit: "binary", maxLength: 300 }),

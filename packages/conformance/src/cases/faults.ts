@@ -6,6 +6,7 @@ import {
   assertHeldCameAgain,
   assertNoOverlap,
   busiest,
+  caughtUp,
   effectsSoFar,
   group,
   handedOutAgain,
@@ -54,6 +55,8 @@ export const faults: readonly Case[] = [
       }
       await flow.done;
       await reach(context, topic, count + 1);
+      // What a member had handled and not settled when it died comes again only after its lease.
+      await caughtUp(context, topic);
       await untilIdle(context, topic);
       for (const member of members) await member.stop();
       context.metrics.recoveryMs = Math.max(...kills.map((kill) => recoveryAfter(context, topic, kill.at)));
@@ -143,6 +146,8 @@ export const faults: readonly Case[] = [
       }
       await flow.done;
       await reach(context, topic, count + 1);
+      // What a member had handled and not settled when it died comes again only after its lease.
+      await caughtUp(context, topic);
       await untilIdle(context, topic);
       for (const member of members) await member.stop();
       context.journal.catchUp();

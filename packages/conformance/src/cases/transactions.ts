@@ -4,7 +4,7 @@ import type { Bus, Context } from "@sluice/core";
 import { type Case, defineCase } from "../case.ts";
 import { monotonicMs, pause } from "../clock.ts";
 import type { CaseContext, ItemTopic } from "../context.ts";
-import { busiest, group, heldByOne, planFor, reach, ready, steadyFlow } from "../fault-tools.ts";
+import { busiest, group, handled, heldByOne, planFor, reach, ready, steadyFlow } from "../fault-tools.ts";
 import { startPipeline } from "../fleet.ts";
 import { conserve, effects, publishAll, quickRetry, subscribe } from "../flow.ts";
 import { idOf, type Item, makeItems, runHeader } from "../payload.ts";
@@ -132,9 +132,13 @@ async function killPipelines(context: CaseContext): Promise<void> {
   const items = [...flow.items, ...makeItems(context.run, 1, { producer: "first" })];
   expect(context, output, items);
   const kills: number[] = [];
+  let met: readonly string[] = [];
   for (const share of [0.2, 0.4, 0.6, 0.8]) {
     await reach(context, input, Math.floor(count * share));
+    // n.b. a message that meets every kill would be taken for their reason, and be a dead letter: that is another case's matter.
+    await handled(context, input, met);
     const victim = await busiest(context, input, members);
+    met = [...context.journal.ids("publish-ok", input.name).keys()];
     context.ledger.write("fault", { detail: `kills ${victim.name}` });
     kills.push(monotonicMs());
     await victim.kill();

@@ -1,0 +1,3 @@
+export { avro } from "./codec.ts";
+export type { AvroCodec, AvroOptions } from "./codec.ts";
+export type { AvroSchema, AvroTypeOptions } from "./schema.ts";

@@ -1,0 +1,2 @@
+export { protobuf } from "./codec.ts";
+export type { ProtobufCodec, ProtobufOptions } from "./codec.ts";
