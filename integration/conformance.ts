@@ -18,7 +18,8 @@ import type { HarnessName } from "./harnesses/start.ts";
 
 const help = `Usage: npm run conformance -- --broker NAME [options]
 
-  --broker NAME      memory, kafka, rabbitmq, redis, redis-pubsub, sqs-sns or google-pubsub
+  --broker NAME      memory, kafka, rabbitmq, redis, redis-cluster (three native nodes), redis-pubsub,
+                     sqs-sns or google-pubsub
   --profile NAME     smoke, standard or fault                        (default: standard)
   --provider NAME    native, containers or external                  (default: the first that works)
   --version V        broker version, or its beginning                (default: the provider's)
@@ -32,7 +33,7 @@ const help = `Usage: npm run conformance -- --broker NAME [options]
 Exit codes: 0 every case passed or was skipped for a stated reason, 1 a case failed or was invalid, 2 wrong usage.
 `;
 
-const brokers = ["memory", "kafka", "rabbitmq", "redis", "redis-pubsub", "sqs-sns", "google-pubsub"];
+const brokers = ["memory", "kafka", "rabbitmq", "redis", "redis-cluster", "redis-pubsub", "sqs-sns", "google-pubsub"];
 const profiles = ["smoke", "standard", "fault"];
 const providers = ["native", "containers", "external"];
 
@@ -84,6 +85,10 @@ interface Prepared {
 /** Brings the broker up, and tells the harness through the environment where it is. */
 async function prepare(broker: string, provider: string | undefined, version: string | undefined): Promise<Prepared> {
   if (broker === "memory") return { control: undefined, stop: async () => {} };
+  if (broker === "redis-cluster") {
+    const { announceCluster } = await import("./harnesses/redis-cluster-nodes.ts");
+    return announceCluster();
+  }
   const { startForConformance } = await import("./harnesses/start.ts");
   return startForConformance(broker as HarnessName, provider as ProviderName | undefined, version, print);
 }

@@ -4,9 +4,9 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { connect, topic } from "@sluice/core";
+import { type Bus, connect, topic } from "@sluice/core";
 import { kafka, type KafkaOptions, type KafkaSasl } from "@sluice/kafka";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { composeVersion } from "../brokers/images.ts";
 import { findJava, findProgram, kafkaIsCached, kafkaJars } from "../brokers/install.ts";
 import { kafkaSettings } from "../brokers/kafka-settings.ts";
@@ -60,6 +60,8 @@ async function startSecure(java: string, keytool: string): Promise<SecureBroker>
       "log.dirs": join(directory, "data"),
       "listener.security.protocol.map": "CLIENT:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
       "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+      // The broker ends a connection whose token has run out, and tells clients beforehand when that is.
+      "listener.name.client.oauthbearer.connections.max.reauth.ms": "3600000",
       "ssl.keystore.location": store,
       "ssl.keystore.password": password,
       "ssl.keystore.type": "PKCS12",
@@ -147,6 +149,71 @@ describe.skipIf(!secure)("a broker with TLS and logins", () => {
     const bus = await connect(driver).catch(() => connect(driver));
     await bus.close();
     expect(asked).toBeGreaterThan(1);
+  });
+
+  // kafkajs asks for the next token ten seconds before the broker ends a connection.
+  const shortSeconds = 13;
+
+  interface Tick {
+    readonly n: number;
+  }
+
+  /** A subscription and a publisher, until `enough`; every publish is confirmed, and everything is handled once. */
+  async function flow(bus: Bus, enough: () => boolean): Promise<readonly string[]> {
+    const ticks = topic<Tick>(`secure-${randomUUID()}`, { groups: ["g"], shards: 1 });
+    const seen: number[] = [];
+    const states = new Set<string>();
+    await bus.subscribe(ticks, { group: "g" }, async ({ n }) => void seen.push(n));
+    let n = 0;
+    while (!enough()) {
+      await bus.publish(ticks, { n: n++ }, { deadline: 60_000 });
+      for (const { state, error } of bus.health().subscriptions) states.add(`${state} ${error?.code ?? ""}`.trim());
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    await vi.waitFor(() => expect(new Set(seen).size).toBe(n), { timeout: 60_000, interval: 50 });
+    return [...states];
+  }
+
+  test("a token is replaced before it runs out, while all goes on", { timeout: 120_000 }, async () => {
+    let asked = 0;
+    const began = performance.now();
+    const sasl: KafkaSasl = { mechanism: "OAUTHBEARER", token: async () => (asked++, token(shortSeconds)) };
+    const bus = await connect(kafka(optionsWith(sasl)));
+    onTestFinished(() => bus.close());
+    const connected = asked;
+    const states = await flow(bus, () => performance.now() - began > 2.2 * shortSeconds * 1_000);
+    expect(asked).toBeGreaterThan(connected + 3);
+    expect(states).toEqual(["live"]);
+  });
+
+  test("while nobody gives a token all waits, and goes on with the next one", { timeout: 180_000 }, async () => {
+    let given = true;
+    let refused = 0;
+    const sasl: KafkaSasl = {
+      mechanism: "OAUTHBEARER",
+      token: async () => {
+        if (given) return token(shortSeconds);
+        refused++;
+        throw new Error("the identity provider is away");
+      },
+    };
+    const driver = kafka(optionsWith(sasl));
+    const bus = await connect(driver);
+    onTestFinished(() => bus.close());
+    const began = performance.now();
+    const seconds = () => (performance.now() - began) / 1_000;
+    const states = flow(bus, () => seconds() > 3 * shortSeconds);
+    states.catch(() => {}); // it is looked at below
+    await vi.waitFor(() => expect(seconds()).toBeGreaterThan(2), { timeout: 10_000 });
+    given = false;
+    await vi.waitFor(() => expect(seconds()).toBeGreaterThan(shortSeconds + 5), { timeout: 60_000, interval: 200 });
+    await expect(connect(driver)).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining("the identity provider is away"),
+    });
+    expect(refused).toBeGreaterThan(0);
+    given = true;
+    expect(await states).toContain("live");
   });
 
   test("a certificate that nobody vouches for is refused, and said to be the reason", async () => {

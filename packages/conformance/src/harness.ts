@@ -10,7 +10,7 @@ export interface Address {
 }
 
 /** Where a proxy has to connect to. */
-export interface Upstream extends Address {
+interface Upstream extends Address {
   /** The port that the proxy itself has to listen on: where clients follow the address that the broker states, it states this one. */
   readonly listen?: number;
 }

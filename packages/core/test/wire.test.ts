@@ -6,6 +6,7 @@ import {
   isSluiceError,
   json,
   PermanentError,
+  SluiceError,
   topic,
   UnavailableError,
   type WireMiddleware,
@@ -123,7 +124,8 @@ describe("wire middleware", () => {
 
   test("errors of a publish: down, refused, no bytes; nothing was sent", async () => {
     const broker = new MemoryBroker();
-    const errors = [new UnavailableError("away"), new PermanentError("never"), undefined];
+    const unsaid = new SluiceError("CONFIG", "no outcome");
+    const errors = [new UnavailableError("away"), new PermanentError("never"), unsaid, undefined];
     const outgoing: WireMiddleware = {
       name: "breaker",
       outgoing(message) {
@@ -135,13 +137,14 @@ describe("wire middleware", () => {
     const bus = await connect(memory({ broker }), { middleware: { wire: [outgoing] } });
     const notes = topic<string>("notes", { groups: ["g"] });
     const codes = [];
-    for (let index = 0; index < 3; index++) {
+    for (let index = 0; index < 4; index++) {
       const error: unknown = await bus.publish(notes, "hi").catch((each: unknown) => each);
       codes.push(isSluiceError(error) ? [error.code, error.outcome] : error);
     }
     expect(codes).toEqual([
       ["UNAVAILABLE", "not-stored"],
       ["INVALID_PAYLOAD", "not-stored"],
+      ["CONFIG", "not-stored"],
       ["INVALID_PAYLOAD", "not-stored"],
     ]);
     expect(broker.depth("notes", "g").ready).toBe(0);

@@ -64,7 +64,7 @@ export interface AdminClient {
   ping(): Promise<void>;
 }
 
-export interface TopicsSeen {
+interface TopicsSeen {
   /** Number of partitions of those that exist. */
   readonly partitions: ReadonlyMap<string, number>;
   /** Those that we have no right to see, whether they exist or not, and the broker's answer. */

@@ -168,17 +168,11 @@ export class Member {
 
   fail(error: DriverError): void {
     if (this.#ended) return;
-    if (error.code === "NOT_FOUND") this.#vanished();
     this.#live.reject(error);
     const lost = outstanding(this.shards.values());
     this.#end();
     lose(this.#options, lost, "disconnected");
     this.#hooks.failed(error);
-  }
-
-  #vanished(): void {
-    const { groupId, topics } = this.#reads;
-    for (const topic of topics.keys()) this.#context.vanished.add(`${groupId} ${topic}`);
   }
 
   /** Whether this partition may be the one that is tried alone: marks on others would count a crash against innocents. */

@@ -41,3 +41,8 @@ export function groupOf({ groupId, topics }: Membering): string {
   const more = others.length > 1 ? `${others.length} other topics` : others[0];
   return `group "${groupId}" of ${first}${more === undefined ? "" : ` and ${more}`}`;
 }
+
+/** One of the topics is gone, and nobody says which: what is made again under any of these names counts as new. */
+export function vanish({ groupId, topics }: Membering, { vanished }: MemberContext): void {
+  for (const topic of topics.keys()) vanished.add(`${groupId} ${topic}`);
+}

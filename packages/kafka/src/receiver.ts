@@ -10,7 +10,7 @@ import {
   type Unit,
 } from "@sluice/core/driver";
 import { Member } from "./member.ts";
-import type { MemberContext, MemberHooks } from "./membering.ts";
+import { type MemberContext, type MemberHooks, vanish } from "./membering.ts";
 import { membersOf } from "./members.ts";
 import type { TopicShards } from "./shards.ts";
 import { unlessAborted } from "./waiting.ts";
@@ -48,6 +48,7 @@ export class KafkaReceiver implements Receiver {
     context: MemberContext,
   ): Promise<KafkaReceiver> {
     let receiver: KafkaReceiver | undefined;
+    const wanted = await membersOf(sources, context);
     const early: DriverError[] = [];
     const hooks: MemberHooks = {
       probe: undefined,
@@ -55,11 +56,11 @@ export class KafkaReceiver implements Receiver {
         if (receiver) receiver.#wake();
       },
       failed: (error: DriverError) => {
+        if (error.code === "NOT_FOUND") for (const reads of wanted) vanish(reads, context);
         if (receiver) receiver.#fail(error);
         else early.push(error);
       },
     };
-    const wanted = await membersOf(sources, context);
     const opened = await Promise.allSettled(wanted.map((reads) => Member.open(reads, options, context, hooks)));
     const members = opened.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     const failure = early[0] ?? opened.find((result) => result.status === "rejected")?.reason;

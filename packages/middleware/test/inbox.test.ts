@@ -16,7 +16,8 @@ import {
   UnavailableError,
 } from "@sluice/core";
 import { memory, MemoryBroker } from "@sluice/memory";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import type { Pool, PoolClient } from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it, onTestFinished } from "vitest";
 import {
   createIdempotencyTable,
   deleteExpired,
@@ -24,6 +25,7 @@ import {
   inbox,
   type InboxContext,
   postgresStore,
+  type SqlQueries,
   type Transactions,
 } from "../src/index.ts";
 import { storeCases } from "../src/stores/cases.ts";
@@ -223,6 +225,19 @@ describe("inbox", () => {
       }
     }
     expect(await effects()).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  it("knows the types of what it is given", () => {
+    const ofPool = (pool: Pool) =>
+      inbox(pool, (_payload: number, { transaction }) => {
+        expectTypeOf(transaction).toExtend<PoolClient>();
+      });
+    const ofPglite = () =>
+      inbox(database, (_payload: number, { transaction }) => {
+        expectTypeOf(transaction).toEqualTypeOf<Transaction>();
+      });
+    expect([ofPool, ofPglite]).toHaveLength(2);
+    expectTypeOf<Pool>().toExtend<SqlQueries>();
   });
 
   it("refuses illegal options", () => {

@@ -117,6 +117,17 @@ describe("log", () => {
     expect(chosen.lines[0]?.headers).toEqual({ Authorization: hidden, plain: "6" });
   });
 
+  test("without a logger of its own the line goes to the bus's", async () => {
+    const { lines, logger } = recorder();
+    const { bus, clock } = await bench({ logger, middleware: { delivery: [log()] } });
+    await clock.run(bus.subscribe(Orders, { group: "billing" }, () => undefined));
+    const settled = bus.settled(Orders, { group: "billing" });
+    await clock.run(bus.publish(Orders, { orderId: "o-1" }, { id: "m-1" }));
+    await clock.run(settled);
+    await clock.run(bus.close());
+    expect(lines).toMatchObject([{ level: "info", text: "orders done", messageId: "m-1", group: "billing" }]);
+  });
+
   test("levels are the caller's", async () => {
     const levels = { level: "debug", failureLevel: "error" } as const;
     expect((await logged(() => undefined, levels)).lines[0]?.level).toBe("debug");

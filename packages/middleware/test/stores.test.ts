@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { simulation } from "@sluice/memory";
-import { describe, expect, it } from "vitest";
-import { memoryStore, redisStore } from "../src/index.ts";
+import type { Cluster, Redis } from "ioredis";
+import { describe, expect, expectTypeOf, it } from "vitest";
+import { memoryStore, type RedisLike, redisStore } from "../src/index.ts";
 import { storeCases } from "../src/stores/cases.ts";
 
 describe("memoryStore", () => {
@@ -59,6 +60,11 @@ describe("redisStore", () => {
       [1, "app:k", "lock:a", 10],
       [1, "app:k", "lock:a"],
     ]);
+  });
+
+  it("takes what ioredis makes", () => {
+    expectTypeOf<Redis>().toExtend<RedisLike>();
+    expectTypeOf<Cluster>().toExtend<RedisLike>();
   });
 
   it("says when the client is none like ioredis", async () => {

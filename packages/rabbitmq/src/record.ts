@@ -190,17 +190,17 @@ function deliveriesOf(
   return message.fields.redelivered ? undefined : 1;
 }
 
-const deathReasons: Readonly<Record<string, string>> = {
-  delivery_limit: "crash-suspect",
-  expired: "expired",
-  rejected: "rejected",
-};
+/** n.b. a publisher may set the header, to the name of what any object inherits too. */
+const deathReasons: ReadonlyMap<string, string> = new Map([
+  ["delivery_limit", "crash-suspect"],
+  ["expired", "expired"],
+]);
 
 /** A dead letter of the broker's own (delivery limit, time to live) has none of our headers: say at least why it is there. */
 function addDeathReason(headers: Headers, table: Readonly<Record<string, unknown>> | undefined): void {
   const reason = table?.["x-first-death-reason"];
   if (typeof reason !== "string" || headers["dlq-reason"] !== undefined) return;
-  headers["dlq-reason"] = deathReasons[reason] ?? "rejected";
+  headers["dlq-reason"] = deathReasons.get(reason) ?? "rejected";
   headers["dlq-error-message"] = `dead-lettered by the broker: ${reason}`;
 }
 

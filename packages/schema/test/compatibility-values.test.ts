@@ -43,7 +43,10 @@ const { schema: schemas } = fc.letrec<{ schema: object | boolean }>((tie) => {
     minProperties: small,
     maxProperties: small,
     propertyNames: fc.constantFrom({ maxLength: 1 }, { pattern: "^a" }, {}),
-    dependentRequired: fc.dictionary(names, fc.uniqueArray(names, { maxLength: 2 }), { maxKeys: 1, noNullPrototype: true }),
+    dependentRequired: fc.dictionary(names, fc.uniqueArray(names, { maxLength: 2 }), {
+      maxKeys: 1,
+      noNullPrototype: true,
+    }),
     dependentSchemas: fc.dictionary(names, schema, { maxKeys: 1, noNullPrototype: true }),
     prefixItems: some,
     items: schema,
@@ -60,9 +63,20 @@ const { schema: schemas } = fc.letrec<{ schema: object | boolean }>((tie) => {
   };
   // A few keywords at a time: with all of them nothing would be valid.
   const object = fc
-    .uniqueArray(fc.constantFrom(...(Object.keys(keywords) as (keyof typeof keywords)[])), { minLength: 1, maxLength: 3 })
-    .chain((chosen) => fc.record(Object.fromEntries(chosen.map((name) => [name, keywords[name] as fc.Arbitrary<unknown>]))));
-  return { schema: fc.oneof({ depthSize: "small", maxDepth: 3 }, fc.constantFrom<object | boolean>(true, {}, { type: "string" }, { type: "integer" }), object) };
+    .uniqueArray(fc.constantFrom(...(Object.keys(keywords) as (keyof typeof keywords)[])), {
+      minLength: 1,
+      maxLength: 3,
+    })
+    .chain((chosen) =>
+      fc.record(Object.fromEntries(chosen.map((name) => [name, keywords[name] as fc.Arbitrary<unknown>]))),
+    );
+  return {
+    schema: fc.oneof(
+      { depthSize: "small", maxDepth: 3 },
+      fc.constantFrom<object | boolean>(true, {}, { type: "string" }, { type: "integer" }),
+      object,
+    ),
+  };
 });
 
 const $defs = {
@@ -77,9 +91,11 @@ const changes = fc.oneof(
   fc.tuple(schemas, schemas),
   fc.tuple(schemas, schemas).map(([one, other]) => [one, { anyOf: [one, other] }] as const),
   fc.tuple(schemas, schemas).map(([one, other]) => [{ allOf: [one, other] }, one] as const),
-  fc.tuple(schemas, schemas, schemas).map(
-    ([one, other, third]) => [{ properties: { a: one, b: other } }, { properties: { a: one, b: third } }] as const,
-  ),
+  fc
+    .tuple(schemas, schemas, schemas)
+    .map(
+      ([one, other, third]) => [{ properties: { a: one, b: other } }, { properties: { a: one, b: third } }] as const,
+    ),
   fc.tuple(schemas, fc.string({ maxLength: 3 })).map(([one, title]) => [one, { title, allOf: [one] }] as const),
 );
 
@@ -97,9 +113,9 @@ it("allows no value that the other schema refuses", () => {
       if (!verdict.compatible) return;
       compatibles += 1;
       const [was, is] = [ajv.compile(before), ajv.compile(after)];
-      for (const sample of samples) if (was(sample) && !is(sample)) expect({ before, after, sample }).toBe("compatible");
+      expect(samples.filter((sample) => was(sample) && !is(sample))).toEqual([]);
     }),
-    { numRuns: Number(process.env["RUNS"] ?? 300), ...(process.env["RUNS"] === undefined ? { seed: 7 } : {}) },
+    { numRuns: Number(process.env["RUNS"] ?? 120), ...(process.env["RUNS"] === undefined ? { seed: 7 } : {}) },
   );
-  expect(compatibles).toBeGreaterThan(50);
+  expect(compatibles).toBeGreaterThan(20);
 });

@@ -85,6 +85,11 @@ describe("Avro", () => {
     ]);
   });
 
+  it("reads texts with a byte order mark, and a bare name", () => {
+    expect(avro("FULL", `\uFEFF${record(id)}`, record(id)).compatible).toBe(true);
+    expect(avro("BACKWARD", "long", '"int"').compatible).toBe(true);
+  });
+
   it("takes a type of another text for the same where its name is the same", () => {
     const order = (type: string) => record({ name: "customer", type });
     expect(avro("FULL", order("com.example.Customer"), order("com.example.Customer")).compatible).toBe(true);
@@ -176,6 +181,7 @@ describe("JSON Schema", () => {
     const kept = JSON.parse('{"if":{"properties":{"a":{"type":"string"}}},"then":{"required":["a"]}}') as object;
     expect(reasons({ ...kept, title: "x" }, kept)).toEqual([]);
     expect(reasons(kept, {}).join()).toContain("was added or changed");
+    expect(reasons(kept, { if: kept }).join()).toContain("#/if: if");
     expect(reasons({ contains: string, minContains: 2 }, { contains: string, minContains: 3 })).toEqual([]);
     expect(reasons({ contains: string, minContains: 2 }, { contains: string })).toEqual([
       "#/minContains: minContains went from 1 to 2",
@@ -197,9 +203,12 @@ describe("JSON Schema", () => {
     const by = (reference: string) => ({
       $id: "https://example.com/root.json",
       properties: { a: { $ref: reference } },
-      $defs: { "a/b": { $anchor: "number", type: "number" }, inner: { $id: "inner.json", type: "number" } },
+      $defs: {
+        "a/b": { $anchor: "number", type: "number", allOf: [{ $id: "#old" }] },
+        inner: { $id: "inner.json", type: "number" },
+      },
     });
-    for (const reference of ["#number", "#/$defs/a~1b", "inner.json", "https://example.com/inner.json"]) {
+    for (const reference of ["#number", "#old", "#/$defs/a~1b", "inner.json", "https://example.com/inner.json"]) {
       expect(reasons(by(reference), old)).toEqual([]);
     }
     expect(reasons(by("#nothing"), old).join()).toContain("leads to another text");

@@ -65,6 +65,16 @@ describe("bytes of other clients", () => {
     });
   });
 
+  // Made by @confluentinc/schemaregistry 1.10.1, HeaderSchemaIdSerializer.
+  test.each([
+    ["010000000000004000800000000000000400", [0]],
+    ["0100000000000040008000000000000004040200", [1, 0]],
+  ])("the header of a Protobuf message, as Confluent's JavaScript client writes it: %s", (golden, messageIndexes) => {
+    const place = { guid: "00000000-0000-4000-8000-000000000004", messageIndexes };
+    expect(hex(headerBytes(place))).toBe(golden);
+    expect(readHeaderBytes(bytes(golden), true)).toEqual(place);
+  });
+
   test("the list may be long for the single index 0", () => {
     expect(readPrefix(bytes("00 00000001 0200 08"), true)).toMatchObject({ messageIndexes: [0], body: bytes("08") });
   });

@@ -1,6 +1,7 @@
 import type { WireMessage } from "../codec.ts";
 import { isSluiceError, isUnavailable, SluiceError } from "../errors.ts";
 import type { Draft, WireMiddleware } from "../middleware.ts";
+import { withOutcome } from "./failure.ts";
 
 /** What making the bytes needs of the bus. */
 export interface EncodePort {
@@ -10,6 +11,8 @@ export interface EncodePort {
   readonly wire: readonly WireMiddleware[];
 }
 
+const codecHelp = "fix the payload, or the topic's codec";
+
 /**
  * Payload → codec → wire middleware → bytes. Synchronous when all of them are.
  * @param time of the publish, wall milliseconds
@@ -18,18 +21,27 @@ export interface EncodePort {
 export function encode(draft: Draft, time: number, port: EncodePort): Uint8Array | Promise<Uint8Array> {
   const { topic, id, key, headers, payload } = draft;
   const message: WireMessage = { system: port.system, topic: topic.name, id, key, time, headers, body: null };
-  const failed = (error: unknown): never => {
-    throw failure(error, topic.name, port, "fix the payload, or the topic's codec");
-  };
-  const body = guard(() => topic.codec.encode(payload, message), failed);
-  if (body instanceof Promise) return body.then((late) => finish(late, message, port), failed);
-  return finish(body, message, port);
+  let body: unknown;
+  try {
+    body = topic.codec.encode(payload, message);
+  } catch (error) {
+    throw failure(error, topic.name, port, codecHelp);
+  }
+  // The usual case: no closure, no promise.
+  if (body instanceof Uint8Array && port.wire.length === 0) return body;
+  if (!(body instanceof Promise)) return finish(body, message, port);
+  return body.then(
+    (late) => finish(late, message, port),
+    (error: unknown) => {
+      throw failure(error, topic.name, port, codecHelp);
+    },
+  );
 }
 
 function finish(body: unknown, message: WireMessage, port: EncodePort): Uint8Array | Promise<Uint8Array> {
   if (!(body instanceof Uint8Array)) {
     const cause = new TypeError(`the codec gave ${show(body)} instead of bytes`);
-    throw failure(cause, message.topic, port, "fix the payload, or the topic's codec");
+    throw failure(cause, message.topic, port, codecHelp);
   }
   message.body = body;
   const { wire } = port;
@@ -69,8 +81,8 @@ function guard<T>(run: () => T, failed: (error: unknown) => never): T {
   }
 }
 
-function failure(error: unknown, topic: string, { driver }: EncodePort, help: string): unknown {
-  if (isSluiceError(error)) return error;
+function failure(error: unknown, topic: string, { driver }: EncodePort, help: string): SluiceError {
+  if (isSluiceError(error)) return withOutcome(error);
   const reason = error instanceof Error ? error.message : show(error);
   const options = { outcome: "not-stored", cause: error } as const;
   const what = `${driver}: payload for "${topic}" cannot be encoded`;

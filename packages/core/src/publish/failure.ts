@@ -1,6 +1,6 @@
 import { fromDriver } from "../driver-failure.ts";
 import type { DriverError } from "../driver/index.ts";
-import { SluiceError } from "../errors.ts";
+import { isSluiceError, SluiceError } from "../errors.ts";
 import type { Entry } from "./entry.ts";
 
 /** A driver's error as the caller sees it: in the driver's own words. */
@@ -64,4 +64,16 @@ function advice(outcome: "not-stored" | "unknown"): string {
   return outcome === "unknown"
     ? "it may be stored: publish it again with the same id, so that consumers can tell the copy"
     : "see bus.health(), or give a longer deadline";
+}
+
+/** Nothing was sent, whatever made the error: a schema or an option that knows nothing of publishing. */
+export function withOutcome(error: unknown): SluiceError {
+  if (!isSluiceError(error)) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const text = `sluice: publishing failed before anything was sent: ${reason}`;
+    return new SluiceError("UNKNOWN", text, { outcome: "not-stored", cause: error });
+  }
+  if (error.outcome !== undefined) return error;
+  const { code, message, cause, issues } = error;
+  return new SluiceError(code, message, { outcome: "not-stored", issues, ...(cause === undefined ? {} : { cause }) });
 }

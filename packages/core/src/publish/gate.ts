@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Runtime } from "../driver/index.ts";
 import { SluiceError } from "../errors.ts";
 import { Deque } from "./deque.ts";
-import { withOutcome } from "./record.ts";
+import { withOutcome } from "./failure.ts";
 
 /** Most publishes of one producer that wait before the queue's own bound counts them. */
 const maxWaiting = 10_000;

@@ -5,6 +5,7 @@ import { events } from "../events.ts";
 import { compose, type Draft, type PublishMiddleware } from "../middleware.ts";
 import type { AnyTopic, Topic } from "../topic.ts";
 import type { QueueResult } from "./entry.ts";
+import { withOutcome } from "./failure.ts";
 import { Gate, type Waiting } from "./gate.ts";
 import type {
   BatchEntry,
@@ -16,7 +17,7 @@ import type {
   SendBatchOptions,
 } from "./options.ts";
 import { Preparation } from "./preparation.ts";
-import { draft, type Outgoing, type RecordPort, toItem, withOutcome } from "./record.ts";
+import { draft, type Outgoing, type RecordPort, toItem } from "./record.ts";
 import type { SendQueue } from "./send-queue.ts";
 
 /** What a producer needs of the bus. */

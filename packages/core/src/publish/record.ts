@@ -15,6 +15,7 @@ import { validate } from "../schema.ts";
 import type { AnyTopic, Topic } from "../topic.ts";
 import { checkHeaders, firstHeaders, type Refuse } from "./headers.ts";
 import { encode, type EncodePort } from "./encode.ts";
+import { withOutcome } from "./failure.ts";
 import { overheadBytes } from "./entry.ts";
 import type { PublishOptions } from "./options.ts";
 
@@ -223,17 +224,6 @@ function invalidPayload(topic: AnyTopic, port: RecordPort, error: unknown): Slui
   const reason = error instanceof Error ? error.message : show(error);
   const text = `${port.driver}: payload for "${topic.name}" cannot be encoded: ${reason}; fix the payload, or the topic's codec`;
   return notStored("INVALID_PAYLOAD", text, error);
-}
-
-/** Nothing was sent, whatever made the error: a schema or an option that knows nothing of publishing. */
-export function withOutcome(error: unknown): SluiceError {
-  if (!isSluiceError(error)) {
-    const reason = error instanceof Error ? error.message : show(error);
-    return notStored("UNKNOWN", `sluice: publishing failed before anything was sent: ${reason}`, error);
-  }
-  if (error.outcome !== undefined) return error;
-  const { code, message, cause, issues } = error;
-  return new SluiceError(code, message, { outcome: "not-stored", issues, ...(cause === undefined ? {} : { cause }) });
 }
 
 function refusal(topic: string, port: RecordPort): Refuse {

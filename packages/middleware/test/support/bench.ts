@@ -1,7 +1,7 @@
 import { type Bus, connect, type ConnectOptions, type Topic, topic } from "@sluice/core";
 import { memory, MemoryBroker, simulation, type Simulation } from "@sluice/memory";
 
-export type MemoryBus = Bus<ReturnType<typeof memory>["capabilities"]>;
+type MemoryBus = Bus<ReturnType<typeof memory>["capabilities"]>;
 
 export interface Bench {
   readonly clock: Simulation;

@@ -1,11 +1,11 @@
 import { SluiceError } from "@sluice/core";
 
 /** Longest schema text, in UTF-16 units. */
-const maxLength = 128_000;
+const maxLength = 100_000;
 /** Deepest nesting of a schema, and of a comparison. */
 const maxDepth = 200;
 /** Comparisons and visits of one check: some tens of milliseconds. */
-const maxSteps = 20_000;
+const maxSteps = 25_000;
 
 /** Ends a comparison that would take too long: schemas may come from others, and a few lines of them can take for ever. */
 export class Budget {
@@ -45,7 +45,8 @@ export function parseJson(text: string, owner: string): unknown {
   checkLength(text);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    // n.b. a byte order mark, which editors write, is no JSON.
+    value = JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (cause) {
     throw new SluiceError("CONFIG", `compatibility: ${owner} is not JSON (${(cause as Error).message}); correct it`, {
       cause,

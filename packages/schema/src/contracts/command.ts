@@ -56,8 +56,9 @@ export async function contractsCommand(list: readonly string[], surroundings: Su
   try {
     return await run(list, surroundings);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    surroundings.writeError(`sluice-contracts: ${error.message}\n`);
+    // n.b. exit code 1 would say that a contract is broken.
+    const text = error instanceof UsageError ? error.message : ((error as Error).stack ?? String(error));
+    surroundings.writeError(`sluice-contracts: ${text}\n`);
     return 2;
   }
 }

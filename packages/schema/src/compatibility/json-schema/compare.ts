@@ -29,6 +29,9 @@ export function jsonSchemaComparison(policy: "strict" | "lenient"): Comparison<D
   };
 }
 
+/** n.b. thrown very often: made once, because an Error takes its time to note where it was made. */
+const refusal: Error = new Error("refused");
+
 class Inclusion {
   readonly #budget: Budget;
   readonly #lenient: boolean;
@@ -37,44 +40,66 @@ class Inclusion {
   readonly #seen: Set<string> = new Set();
   /** The same, in order. */
   readonly #order: string[] = [];
+  /** Pairs that a trial has refused. */
+  readonly #refused: Set<string> = new Set();
+  readonly #trial: Check;
 
   constructor(budget: Budget, lenient: boolean) {
     this.#budget = budget;
     this.#lenient = lenient;
+    this.#trial = this.#check(() => {
+      throw refusal;
+    });
   }
 
   run(reader: Node, writer: Flat, findings: Finding[]): void {
-    this.#includes(this.#check(findings), reader, writer, "#");
+    this.#includes(
+      this.#check((path, reason) => void findings.push({ path, reason })),
+      reader,
+      writer,
+      "#",
+    );
   }
 
-  #check(findings: Finding[]): Check {
+  #check(report: Check["report"]): Check {
     const check: Check = {
       budget: this.#budget,
       lenient: this.#lenient,
-      report: (path, reason) => void findings.push({ path, reason }),
+      report,
       includes: (reader, writer, path) => this.#includes(check, reader, writer, path),
       accepts: (reader, writer) => this.#try((trial) => this.#includes(trial, reader, writer, "")),
     };
     return check;
   }
 
-  /** What is found does not count, and where something is, what was assumed on the way is forgotten. */
+  /** Ends with the first finding, which does not count; what was assumed on the way to it is forgotten. */
   #try(run: (trial: Check) => void): boolean {
-    const findings: Finding[] = [];
     const before = this.#order.length;
-    run(this.#check(findings));
-    if (findings.length === 0) return true;
-    for (const key of this.#order.splice(before)) this.#seen.delete(key);
-    return false;
+    try {
+      run(this.#trial);
+      return true;
+    } catch (error) {
+      if (error !== refusal) throw error;
+      for (const key of this.#order.splice(before)) this.#seen.delete(key);
+      return false;
+    }
   }
 
   #includes(check: Check, reader: Node, writer: Flat, path: string): void {
     this.#budget.spend(4 + writer.parts.length + writer.sums.length);
-    const key = `${this.#identities.of(reader)}<${this.#identities.ofFlat(writer)}`;
+    const read = flatten([reader], this.#budget);
+    const key = `${this.#identities.ofFlat(read)}<${this.#identities.ofFlat(writer)}`;
     if (writer.impossible || this.#seen.has(key)) return;
+    // What was refused with more taken for granted than now is refused for good.
+    if (check === this.#trial && this.#refused.has(key)) throw refusal;
     this.#seen.add(key);
     this.#order.push(key);
-    this.#budget.nested(() => this.#compare(check, flatten([reader], this.#budget), writer, path));
+    try {
+      this.#budget.nested(() => this.#compare(check, read, writer, path));
+    } catch (error) {
+      if (error === refusal) this.#refused.add(key);
+      throw error;
+    }
   }
 
   #compare(check: Check, reader: Flat, writer: Flat, path: string): void {
@@ -150,12 +175,15 @@ function compareConditions(check: Check, { part, writer, path }: Pair): void {
   if (refused !== undefined && !excluded(check, refused, writer)) {
     check.report(`${path}/not`, mustBeKept("not", refused.schema));
   }
-  for (const keyword of ["if", "then", "else"]) {
-    const condition = own(part.schema, keyword);
-    if (condition === undefined || own(part.schema, "if") === undefined) continue;
-    if (writer.parts.some(({ schema }) => sameWords(own(schema, keyword), condition))) continue;
-    check.report(`${path}/${keyword}`, mustBeKept(keyword, condition));
-  }
+  const condition = conditionOf(part);
+  if (condition === undefined || writer.parts.some((each) => sameWords(conditionOf(each), condition))) return;
+  check.report(`${path}/if`, mustBeKept("if", condition[0]));
+}
+
+/** `if`, `then` and `else` mean something only together. */
+function conditionOf({ schema }: PlainNode): readonly unknown[] | undefined {
+  const [condition, ...rest] = ["if", "then", "else"].map((keyword) => own(schema, keyword) ?? true);
+  return own(schema, "if") === undefined ? undefined : [condition, ...rest];
 }
 
 /** Whether the writer never writes what the reader refuses: it refuses at least as much, or writes other kinds of values. */

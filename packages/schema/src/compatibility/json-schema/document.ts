@@ -67,9 +67,11 @@ function register(
     const base = ownBase(value, outer);
     bases.set(value, base);
     if (base !== outer) targets.set(base, value);
-    for (const keyword of ["$anchor", "$dynamicAnchor"]) {
-      const anchor = own(value, keyword);
-      if (typeof anchor === "string") targets.set(`${base}#${anchor}`, value);
+    for (const keyword of ["$anchor", "$dynamicAnchor", "$id"]) {
+      const stated = own(value, keyword);
+      if (typeof stated !== "string" || (keyword === "$id" && !stated.startsWith("#"))) continue;
+      // Up to draft 7 an anchor was an `$id` with a hash.
+      targets.set(`${base}#${stated.replace(/^#/, "")}`, value);
     }
     for (const [name, child] of Object.entries(value)) if (!values.has(name)) waiting.push([child, base]);
   }

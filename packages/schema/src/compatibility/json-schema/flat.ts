@@ -22,6 +22,15 @@ export interface PlainNode extends Node {
   readonly schema: JsonObject;
 }
 
+const references = ["$ref", "$dynamicRef", "$recursiveRef"];
+const names = ["$schema", "$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$defs", "definitions"];
+const remarks = ["$comment", "title", "description", "examples", "deprecated", "readOnly", "writeOnly"];
+/**
+ * Keywords that say nothing about the value by themselves, or are taken apart here. n.b. without this, two references to one
+ * schema would be two schemas, and everything below them be compared twice.
+ */
+const silent: ReadonlySet<string> = new Set([...references, ...names, ...remarks, "allOf", "anyOf", "oneOf"]);
+
 /** Nothing is said: every value is valid. */
 export const anything: Flat = { parts: [], sums: [], external: new Set(), impossible: false };
 
@@ -50,7 +59,7 @@ function asNode(value: unknown, { document }: Node): readonly Node[] {
 }
 
 function referencesOf(schema: JsonObject): readonly string[] {
-  const stated = ["$ref", "$dynamicRef", "$recursiveRef"].map((keyword) => own(schema, keyword));
+  const stated = references.map((keyword) => own(schema, keyword));
   return stated.filter((each) => typeof each === "string");
 }
 
@@ -82,14 +91,14 @@ export function flatten(starts: readonly Node[], budget: Budget, base: Flat = an
     if (schema === false) impossible = true;
     if (!isObject(schema) || seen.has(schema)) continue;
     seen.add(schema);
-    const references = referencesOf(schema);
-    for (const reference of references) {
+    const found = referencesOf(schema);
+    for (const reference of found) {
       const target = document.resolve(reference, schema);
       if (target === undefined) external.add(reference);
       else waiting.push(target);
     }
-    if (document.legacy && references.length > 0) continue;
-    parts.push({ schema, document });
+    if (document.legacy && found.length > 0) continue;
+    if (!Object.keys(schema).every((keyword) => silent.has(keyword))) parts.push({ schema, document });
     waiting.push(...nodes(next, "allOf"));
     for (const keyword of ["anyOf", "oneOf"] as const) {
       const branches = nodes(next, keyword);

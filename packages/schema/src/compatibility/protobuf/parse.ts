@@ -89,6 +89,8 @@ function skipNamedBlock(tokens: Tokens): void {
 /** A message or an enum, if one comes. */
 function readType(state: State, outer: string, depth: number): boolean {
   const { tokens } = state;
+  // Edition 2024: who may import it.
+  if (["export", "local"].includes(tokens.peek()) && tokens.peek(3) === "{") tokens.next();
   const word = tokens.peek();
   if ((word !== "message" && word !== "enum") || tokens.peek(2) !== "{") return false;
   tokens.next();

@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { type Finding, probe } from "./run.ts";
+import type { Sample, Target, TextHeaders } from "./target.ts";
+
+/** An input that once broke something, and what. */
+interface Regression {
+  readonly why: string;
+  readonly target: string;
+  readonly text?: string;
+  readonly hex?: string;
+  readonly headers?: TextHeaders;
+}
+
+const path = new URL("corpus.json", import.meta.url);
+
+/** The seed decides how a target dresses an input, such as a header's type on the wire: the one that broke it is among these. */
+const seeds = 50;
+
+/** Runs every input that ever broke something. */
+export async function corpus(targets: readonly Target[]): Promise<readonly Finding[]> {
+  const regressions = JSON.parse(readFileSync(path, "utf8")) as readonly Regression[];
+  const findings: Finding[] = [];
+  for (const { target: name, why, text = "", hex, headers = {} } of regressions) {
+    const target = targets.find((each) => each.name === name);
+    if (!target) throw new Error(`corpus.json: there is no target "${name}"; change the name there, too`);
+    const bytes = hex === undefined ? Buffer.from(text) : Buffer.from(hex, "hex");
+    for (let seed = 1; seed <= seeds; seed++) {
+      const sample: Sample = { bytes, headers, seed };
+      const problems = await probe(target, sample);
+      const printable = { bytes: bytes.toString("hex"), headers, seed };
+      findings.push(
+        ...problems.map(([kind, detail]) => ({
+          target: name,
+          kind,
+          detail: `again: ${why}: ${detail}`,
+          index: -1,
+          sample: printable,
+        })),
+      );
+    }
+  }
+  return findings;
+}
