@@ -1,7 +1,7 @@
 /** Consumers and producers that can be killed: child processes, or, for a broker inside this process, their simulation. */
 import type { Driver } from "@sluice/core";
 import { DriverError } from "@sluice/core/driver";
-import { after } from "./clock.ts";
+import { after, monotonicMs } from "./clock.ts";
 import type { CaseContext } from "./context.ts";
 import type { Harness } from "./harness.ts";
 import { type ConsumerPlan, consumerWorker } from "./workers/consumer.ts";
@@ -50,13 +50,16 @@ function inChild(
   options: Readonly<Record<string, unknown>>,
 ): Member {
   const child = context.supervisor.start(worker, name, options);
+  let thawsAtMs = 0;
   return {
     name,
     kill: async () => void (await child.kill()),
-    stop: async () => void (await child.stop(20_000)),
+    // A frozen one begins to close when it thaws.
+    stop: async () => void (await child.stop(20_000 + Math.max(0, thawsAtMs - monotonicMs()))),
     ended: child.exited.then(({ signal }) => (signal === null ? "ended" : "killed")),
     freeze(ms) {
       child.freeze();
+      thawsAtMs = monotonicMs() + ms;
       after(ms, () => child.thaw());
     },
   };

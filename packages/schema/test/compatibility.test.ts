@@ -165,6 +165,12 @@ describe("JSON Schema", () => {
     expect(reasons(union, { enum: ["a", 4] })).toEqual(["#/anyOf: no branch of anyOf allows 4"]);
   });
 
+  it("asks a union of one branch for its branch", () => {
+    expect(reasons({ oneOf: [{ type: "integer" }] }, { minimum: 3 }).join()).toContain("is no longer allowed");
+    const inside = { $defs: { a: { anyOf: [{ type: "integer" }] } }, properties: { b: { $ref: "#/$defs/a" } } };
+    expect(reasons(inside, { properties: { b: { type: "null" } } }).join()).toContain("#/properties/b");
+  });
+
   it("knows closed objects that are put together", () => {
     const base = { properties: { a: string } };
     const closed = (more: object) => ({ allOf: [base, { properties: more }], unevaluatedProperties: false });

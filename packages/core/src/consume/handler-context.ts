@@ -172,7 +172,9 @@ export class HandlerContext implements Context {
  * run; a wrapper of handlers asks before it commits anything.
  */
 export function unusedOutcome(context: Context, returned: unknown): SluiceError | undefined {
-  return context instanceof HandlerContext ? context.unused(returned) : undefined;
+  // n.b. by its member: the wrapper may have come with a copy of this package of its own.
+  const known = "unused" in context && typeof context.unused === "function";
+  return known ? (context as HandlerContext).unused(returned) : undefined;
 }
 
 function messageOf(work: Work): Message {

@@ -121,8 +121,11 @@ export class Identities {
 
   ofFlat({ parts, sums, external, impossible }: Flat): string {
     if (impossible) return "false";
-    const names = parts.map((each) => this.of(each)).toSorted();
-    const unions = sums.map(({ branches }) => branches.map((each) => this.of(each)).join("|")).toSorted();
-    return [...names, ...unions, ...external].join(",");
+    const plain = parts.map((each) => this.of(each)).toSorted();
+    // n.b. a union of one branch is not that branch: the one is asked while the other is under way.
+    const unions = sums
+      .map(({ keyword, branches }) => `${keyword}(${branches.map((each) => this.of(each)).join("|")})`)
+      .toSorted();
+    return [...plain, ...unions, ...[...external].map((each) => JSON.stringify(each))].join(",");
   }
 }

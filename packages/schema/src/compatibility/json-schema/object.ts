@@ -94,7 +94,7 @@ function compareProperty(check: Check, pair: Pair, read: Model, written: readonl
     patterns.size,
     elsewhere?.patterns.length ?? 0,
   ]);
-  check.budget.spend(5 + 20 * tried.reduce((sum, each) => sum + each, 0));
+  check.budget.spend(7 + 20 * tried.reduce((sum, each) => sum + each, 0));
   const place = `${pair.path}/properties/${escape(name)}`;
   const before = written.flatMap((each) => constraints(each, name));
   const old = flatten(before, check.budget);
