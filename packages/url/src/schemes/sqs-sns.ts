@@ -13,6 +13,7 @@ const sqsParameters = {
   accountId: "text",
   visibilitySeconds: "number",
   waitSeconds: "number",
+  turnSeconds: "number",
   pollers: "number",
   maxReceiveCount: "number",
   retentionSeconds: "number",
