@@ -49,9 +49,18 @@ export function steadyFlow(
   topic: ItemTopic,
   count: number,
   perSecond: number,
-  options: { readonly keys?: number; readonly bus?: Bus; readonly deadline?: Duration } = {},
+  options: {
+    readonly keys?: number;
+    readonly producer?: string;
+    readonly bus?: Bus;
+    readonly deadline?: Duration;
+  } = {},
 ): { readonly items: readonly Item[]; readonly done: Promise<void> } {
-  const items = makeItems(context.run, count, { keys: options.keys ?? 20, padding: 200 });
+  const items = makeItems(context.run, count, {
+    keys: options.keys ?? 20,
+    padding: 200,
+    producer: options.producer ?? "p",
+  });
   const done = (async () => {
     const bus = options.bus ?? (await context.connect());
     const { deadline = "2m" } = options;
@@ -80,17 +89,6 @@ export async function reach(context: CaseContext, topic: ItemTopic, count: numbe
     () => effectsSoFar(context, topic) >= count,
     explain,
   );
-}
-
-/** Waits until these messages have been handled. */
-export async function handled(context: CaseContext, topic: ItemTopic, ids: readonly string[]): Promise<void> {
-  const limits = { idleMs: 2 * context.harness.timing.recoveryMs, totalMs: 120_000 };
-  const explain = () => `missing ${missing(context, topic.name, group)}`;
-  const done = () => {
-    const effects = context.journal.ids("effect", topic.name, group);
-    return ids.every((id) => effects.has(id));
-  };
-  await context.journal.until(`these ${ids.length} messages are handled`, limits, done, explain);
 }
 
 /**
