@@ -13,10 +13,16 @@ import { emptyHeaders, type Headers, type Limits } from "@sluice/core/driver";
 
 type ReadHeaders = Readonly<Headers>;
 
+/** W3C's limit for baggage. n.b. the SDK's reader of a longer one takes a third of a second for a megabyte of members that are none. */
+const longestValue = 8_192;
+
 const getter: TextMapGetter<ReadHeaders> = {
   keys: (headers) => Object.keys(headers),
   // Google's own client writes its trace under a prefix.
-  get: (headers, name) => headers[name] ?? headers[name.toLowerCase()] ?? headers[`googclient_${name}`],
+  get(headers, name) {
+    const value = headers[name] ?? headers[name.toLowerCase()] ?? headers[`googclient_${name}`];
+    return value !== undefined && value.length > longestValue ? undefined : value;
+  },
 };
 
 const setter: TextMapSetter<Headers> = {
