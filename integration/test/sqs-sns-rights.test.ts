@@ -195,7 +195,10 @@ describe("no right", () => {
       expect(bus.health().status).toBe("degraded");
       refusal = () => undefined;
       await vi.waitFor(() => expect(subscription.health()).toMatchObject({ state: "live" }), patience);
-      await vi.waitFor(async () => expect(await subscription.backlog()).toMatchObject({ ready: 0, inFlight: 0 }), patience);
+      await vi.waitFor(
+        async () => expect(await subscription.backlog()).toMatchObject({ ready: 0, inFlight: 0 }),
+        patience,
+      );
       expect(handled).toEqual(new Set([1]));
     },
     60_000,

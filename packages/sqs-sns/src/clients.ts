@@ -2,7 +2,8 @@ import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { SNSClient } from "@aws-sdk/client-sns";
 import { SQSClient } from "@aws-sdk/client-sqs";
-import { DriverError } from "@sluice/core/driver";
+import { DriverError, type Runtime } from "@sluice/core/driver";
+import { renewing, shared } from "./credentials.ts";
 import type { Settings } from "./options.ts";
 
 /**
@@ -26,14 +27,18 @@ const requestMs = 10_000;
 
 const silent = { debug() {}, info() {}, warn() {}, error() {}, trace() {} };
 
-export function openClients(settings: Settings, clientName: string): Clients {
+export function openClients(
+  settings: Settings,
+  clientName: string,
+  runtime: Pick<Runtime, "wallMs" | "monotonicMs">,
+): Clients {
   const { clients } = settings;
   if (clients) return { polls: clients.sqs, sends: clients, calls: clients, destroy: () => {} };
   const polls = handler(settings.pollers, 60_000);
   const sends = handler(sendSockets, requestMs);
   const calls = handler(callSockets, requestMs);
   try {
-    return made(settings, clientName, { polls, sends, calls });
+    return made(settings, clientName, runtime, { polls, sends, calls });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new DriverError("CONFIG", `sqs-sns: cannot make clients: ${reason}; check the options`, { cause: error });
@@ -59,6 +64,7 @@ function handler(maxTotalSockets: number, requestTimeout: number) {
 function made(
   settings: Settings,
   clientName: string,
+  runtime: Pick<Runtime, "wallMs" | "monotonicMs">,
   { polls, sends, calls }: Readonly<Record<"polls" | "sends" | "calls", Handler>>,
 ): Clients {
   const { endpoint, credentials, md5 } = settings;
@@ -66,7 +72,7 @@ function made(
   const common = {
     ...(region !== undefined && { region }),
     ...(endpoint !== undefined && { endpoint }),
-    ...(credentials !== undefined && { credentials }),
+    ...(credentials !== undefined && { credentials: shared(credentials, runtime) }),
     retryMode: "standard",
     customUserAgent: [["sluice", clientName.replace(/[^A-Za-z0-9_.-]/g, "-")]] as [string, string][],
   } as const;
@@ -75,14 +81,14 @@ function made(
   const once = { maxAttempts: 1 } as const;
   const often = { maxAttempts: 3 } as const;
   const all = {
-    polls: new SQSClient({ ...sqs, ...once, requestHandler: polls }),
+    polls: renewing(new SQSClient({ ...sqs, ...once, requestHandler: polls }), runtime),
     sends: {
-      sqs: new SQSClient({ ...sqs, ...once, requestHandler: sends }),
-      sns: new SNSClient({ ...common, ...once, requestHandler: sends }),
+      sqs: renewing(new SQSClient({ ...sqs, ...once, requestHandler: sends }), runtime),
+      sns: renewing(new SNSClient({ ...common, ...once, requestHandler: sends }), runtime),
     },
     calls: {
-      sqs: new SQSClient({ ...sqs, ...often, requestHandler: calls }),
-      sns: new SNSClient({ ...common, ...often, requestHandler: calls }),
+      sqs: renewing(new SQSClient({ ...sqs, ...often, requestHandler: calls }), runtime),
+      sns: renewing(new SNSClient({ ...common, ...often, requestHandler: calls }), runtime),
     },
   };
   return {

@@ -73,6 +73,7 @@ export class SqsSnsConnection implements Connection {
       runtime: context.runtime,
       slots: settings.pollers,
       waitSeconds: settings.waitSeconds,
+      idleRequestsPerSecond: settings.idleRequestsPerSecond,
       visibilitySeconds: settings.visibilitySeconds,
     });
     this.#copies = this.#newSender();
@@ -116,7 +117,16 @@ export class SqsSnsConnection implements Connection {
     const { clients, directory, names, context, settings } = this.#parts;
     const { maxMessageBytes } = settings;
     const staleUntilMs = (queue: { readonly url: string }) => this.#polls.staleUntilMs(queue);
-    return new SqsSnsSender({ clients, directory, names, runtime: context.runtime, maxMessageBytes, staleUntilMs });
+    const sent = (address: string) => this.#polls.wake(address);
+    return new SqsSnsSender({
+      clients,
+      directory,
+      names,
+      runtime: context.runtime,
+      maxMessageBytes,
+      staleUntilMs,
+      sent,
+    });
   }
 
   async receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver> {

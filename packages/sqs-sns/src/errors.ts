@@ -39,6 +39,7 @@ const names: Readonly<Record<string, Row>> = {
   MissingAuthenticationToken: ["UNAUTHORIZED", false],
   CredentialsProviderError: ["UNAUTHORIZED", false],
   TokenProviderError: ["UNAUTHORIZED", false],
+  CredentialsRefreshError: ["UNAUTHORIZED", true],
   // The provider is asked for new ones, so the next call can succeed.
   ExpiredToken: ["UNAUTHORIZED", true],
   RequestExpired: ["UNAUTHORIZED", true],
@@ -164,7 +165,7 @@ export function storedNothing(error: unknown): boolean {
     readonly $metadata?: { readonly httpStatusCode?: number };
   };
   if (typeof code === "string" && neverLeft.has(code)) return true;
-  if (error.name === "CredentialsProviderError") return true;
+  if (/^Credentials(Provider|Refresh)Error$/.test(error.name)) return true;
   const status = $metadata?.httpStatusCode;
   return $fault === "client" && status !== undefined && status >= 400 && status < 500;
 }

@@ -20,6 +20,12 @@ export interface SqsSnsOptions {
   readonly visibilitySeconds?: number;
   /** How long a poll of an idle queue waits; it gets there in steps from one second. Seconds, 1 to 20. @default 20 */
   readonly waitSeconds?: number;
+  /**
+   * Where there are more queues than `pollers`: about how many requests a second go to queues that had nothing lately. Each takes
+   * 1 to 2 ms of processor time, and is billed; so many idle queues a second are looked at for what others send there. What this bus
+   * sends itself is seen at once. 1 to 1000. @default 8
+   */
+  readonly idleRequestsPerSecond?: number;
   /** Most polls at once on a connection, each holds a socket. 1 to 1000. @default 28 */
   readonly pollers?: number;
   /** Receives after which the broker itself dead-letters: the net under core's attempts. 20 to 1000. @default 100 */
@@ -51,6 +57,7 @@ export interface Settings {
   readonly prefix: string;
   readonly visibilitySeconds: number;
   readonly waitSeconds: number;
+  readonly idleRequestsPerSecond: number;
   readonly pollers: number;
   readonly maxReceiveCount: number;
   readonly retentionSeconds: number;
@@ -79,6 +86,7 @@ export function settings(options: SqsSnsOptions): Settings {
     prefix,
     visibilitySeconds: range("visibilitySeconds", options.visibilitySeconds ?? 30, 2, 43_200),
     waitSeconds: range("waitSeconds", options.waitSeconds ?? 20, 1, 20),
+    idleRequestsPerSecond: range("idleRequestsPerSecond", options.idleRequestsPerSecond ?? 8, 1, 1_000),
     pollers: range("pollers", options.pollers ?? 28, 1, 1_000),
     // Below 20 the net would catch messages that core still wants to try or to convict of a crash.
     maxReceiveCount: range("maxReceiveCount", options.maxReceiveCount ?? 100, 20, 1_000),

@@ -33,6 +33,8 @@ interface Call {
 const lastWordMs = 1_000;
 /** Longest timer of Node: keeps the process alive as an open socket would, while no poll does. */
 const foreverMs = 2_147_483_647;
+/** Failures of a queue in a row that are taken for a moment's. */
+const patience = 3;
 /** Failures that no waiting heals. */
 const final: ReadonlySet<string> = new Set(["NOT_FOUND", "FORBIDDEN", "CONFIG", "UNSUPPORTED"]);
 
@@ -62,7 +64,7 @@ export class SqsReceiver implements Receiver, Host {
   #closing: Promise<void> | undefined;
 
   constructor(parts: ReceiverParts) {
-    this.#parts = parts;
+    this.#parts = { ...parts, forbidden: (error) => this.#fail(error) };
     const { runtime, visibilitySeconds, options } = parts;
     const ms = visibilitySeconds * 1_000;
     this.lease = { ms, renew: true, holdMs };
@@ -73,7 +75,7 @@ export class SqsReceiver implements Receiver, Host {
       lost: (deliveries, reason) => options.lost(deliveries, reason),
       giveBack: (held) => this.#returns.giveBack(held),
     });
-    this.#returns = new Returns(parts);
+    this.#returns = new Returns(this.#parts);
     this.#incoming = new Incoming(parts.clients, runtime);
     this.#letProcessEnd = runtime.timer(foreverMs, () => {});
   }
@@ -83,6 +85,7 @@ export class SqsReceiver implements Receiver, Host {
     const line = newLine(queue, source, this);
     this.#lines.push(line);
     this.#parked.push(line);
+    this.#parts.polls.enroll(line);
   }
 
   get cut(): AbortSignal {
@@ -124,8 +127,9 @@ export class SqsReceiver implements Receiver, Host {
       this.#parked.push(line);
       return 0;
     }
-    // Each line a share: one that is empty must not keep the window from the others while it is asked.
-    const others = this.#lines.length - this.#parked.length - this.#polling;
+    // A share for each that can be asked now: one that is empty must not keep the window from the others while it is asked.
+    const free = this.#parts.polls.slots - this.#polling;
+    const others = Math.min(this.#lines.length - this.#parked.length - this.#polling, free);
     const asked = Math.min(10, Math.max(1, Math.floor(room / Math.max(1, others))));
     this.#asked += asked;
     this.#polling++;
@@ -148,7 +152,9 @@ export class SqsReceiver implements Receiver, Host {
     this.#asked -= asked;
     this.#pollEnded();
     if (this.#stopping) return;
-    if (final.has(error.code) || (error.code === "UNAUTHORIZED" && !error.retryable)) return this.#fail(error);
+    // Credentials that expired are renewed by the calls themselves; when that does not help for a while, it shall be seen.
+    const refused = error.code === "UNAUTHORIZED" && (!error.retryable || line.failures > patience);
+    if (refused || final.has(error.code)) return this.#fail(error);
     // Also when too much is in flight: it stays so until something is settled.
     if (error.code === "REFUSED") this.#parts.report({ kind: "throttled", source: line.source, detail: error.message });
     const cancel = this.#parts.polls.again(line, () => this.#retries.delete(cancel));

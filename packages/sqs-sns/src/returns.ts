@@ -1,13 +1,10 @@
-import type { Runtime, SendItem, SendResult } from "@sluice/core/driver";
-import type { Clients } from "./clients.ts";
+import type { SendItem, SendResult } from "@sluice/core/driver";
 import type { Held } from "./holdings.ts";
 import type { Polls } from "./polls.ts";
-import { type Confirmation, deleteAll, hideAll } from "./settlements.ts";
+import { type Confirmation, deleteAll, hideAll, type SettleParts } from "./settlements.ts";
 import { isCounted, uncounted } from "./uncounted.ts";
 
-export interface ReturnsParts {
-  readonly clients: Clients;
-  readonly runtime: Runtime;
+export interface ReturnsParts extends SettleParts {
   readonly polls: Polls;
   /** Stores copies in the queues of groups. */
   send(items: readonly SendItem[]): Promise<readonly SendResult[]>;

@@ -19,6 +19,8 @@ export interface SenderParts {
   readonly maxMessageBytes: number;
   /** Until when a message for this queue is better not seen, monotonic milliseconds. */
   staleUntilMs(queue: { readonly url: string }): number;
+  /** Something can be read now that was sent to a topic, or to the queue with this url. */
+  sent(address: string): void;
 }
 
 /** One item on its way: which it was in its call, and what goes on the wire. */
@@ -142,6 +144,9 @@ export class SqsSnsSender implements Sender {
         route.kind === "topic" ? this.#publish(route, entries, options) : this.#enqueue(route, entries, options),
       );
       this.#answered(answer, entries, results, doing);
+      // n.b. What is delayed wakes nobody: its queue would be asked in vain.
+      const now = entries.find(({ item }) => (item.notBefore ?? 0) <= this.#parts.runtime.wallMs());
+      if (now) this.#parts.sent(route.kind === "topic" ? now.item.to.topic : route.address);
     } catch (error) {
       const result = this.#failed(error, route, entries[0]?.item, doing);
       for (const { index } of entries) results[index] = result;

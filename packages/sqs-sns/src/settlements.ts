@@ -1,8 +1,9 @@
 import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand } from "@aws-sdk/client-sqs";
-import type { Runtime } from "@sluice/core/driver";
+import type { DriverError, Runtime } from "@sluice/core/driver";
 import { parts as inParts, timed } from "./call.ts";
 import type { Clients } from "./clients.ts";
 import type { FoundQueue } from "./directory.ts";
+import { translate } from "./errors.ts";
 
 /** A received message as deletions and renewals need it. */
 export interface Handled {
@@ -13,6 +14,8 @@ export interface Handled {
 export interface SettleParts {
   readonly clients: Clients;
   readonly runtime: Runtime;
+  /** The role may not do this to the queue: no message of it will ever be settled. */
+  forbidden?(error: DriverError): void;
 }
 
 interface Failure {
@@ -83,7 +86,7 @@ async function inBatches<T extends Handled>(
 }
 
 async function batchOf<T extends Handled>(
-  { runtime }: SettleParts,
+  parts: SettleParts,
   queue: FoundQueue,
   batch: readonly T[],
   doing: string,
@@ -96,8 +99,12 @@ async function batchOf<T extends Handled>(
     const entries = left.map(({ Id, ReceiptHandle }) => ({ Id, ReceiptHandle }));
     let failures: readonly Failure[];
     try {
-      failures = await timed({ runtime, doing, signal, ms: 15_000 }, (options) => run(queue.url, entries, options));
-    } catch {
+      failures = await timed({ runtime: parts.runtime, doing, signal, ms: 15_000 }, (options) =>
+        run(queue.url, entries, options),
+      );
+    } catch (error) {
+      const reason = translate(error, doing);
+      if (reason.code === "FORBIDDEN") parts.forbidden?.(reason);
       break; // nothing is known of these: their leases end by themselves
     }
     const failed = new Map(failures.map((failure) => [failure.Id, failure]));

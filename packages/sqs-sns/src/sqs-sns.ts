@@ -30,7 +30,7 @@ export function sqsSns(options: SqsSnsOptions = {}): Driver<SqsSnsCapabilities, 
     capabilities,
     topology: (declaration) => topology(declaration, names, settings),
     async connect(context): Promise<Connection> {
-      const clients = openClients(settings, context.clientName);
+      const clients = openClients(settings, context.clientName, context.runtime);
       try {
         const region = await clients.calls.sqs.config.region();
         const server = settings.endpoint

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { SNSClient } from "@aws-sdk/client-sns";
 import { ListQueuesCommand, SQSClient } from "@aws-sdk/client-sqs";
+import { nodeRuntime } from "@sluice/core";
 import { simulation } from "@sluice/memory";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { openClients } from "../src/clients.ts";
@@ -48,7 +49,7 @@ describe("clients", () => {
       secretAccessKey: "secret",
       expiration: new Date(Date.now() + 60_000),
     });
-    const clients = openClients(settings({ endpoint, credentials }), "test");
+    const clients = openClients(settings({ endpoint, credentials }), "test", nodeRuntime);
     for (let call = 0; call < 2; call++) await clients.calls.sqs.send(new ListQueuesCommand({}));
     clients.destroy();
     // How often the SDK asks ahead is its own affair; that the second call is signed with newer keys is ours.

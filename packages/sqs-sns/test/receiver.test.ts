@@ -5,67 +5,12 @@ import {
   SendMessageBatchCommand,
   SendMessageCommand,
 } from "@aws-sdk/client-sqs";
-import type { Delivery, DriverEvent, LostReason, SendItem } from "@sluice/core/driver";
-import { simulation } from "@sluice/memory";
+import type { Delivery } from "@sluice/core/driver";
 import { describe, expect, test } from "vitest";
-import { Polls } from "../src/polls.ts";
-import { SqsReceiver } from "../src/receiver.ts";
-import { FakeService, message } from "./support/service.ts";
+import { bodies, letters, open } from "./support/receiving.ts";
+import { message } from "./support/service.ts";
 
 const never = new AbortController().signal;
-
-interface Options {
-  readonly queues?: readonly string[];
-  readonly window?: number;
-  readonly slots?: number;
-  readonly waitSeconds?: number;
-  readonly filter?: Record<string, string>;
-}
-
-function open({ queues = ["q"], window = 100, slots = 28, waitSeconds = 20, filter }: Options = {}) {
-  const world = simulation();
-  const { runtime } = world;
-  const service = new FakeService(runtime);
-  const { clients } = service;
-  const lost: { readonly bodies: string[]; readonly reason: LostReason }[] = [];
-  const events: DriverEvent[] = [];
-  const copies: SendItem[] = [];
-  const polls = new Polls({ client: clients.polls, runtime, slots, waitSeconds, visibilitySeconds: 30 });
-  const receiver = new SqsReceiver({
-    clients,
-    runtime,
-    polls,
-    visibilitySeconds: 30,
-    options: {
-      ordered: false,
-      window,
-      windowBytes: 1e9,
-      lost: (deliveries, reason) => lost.push({ bodies: deliveries.map(bodyOf), reason }),
-    },
-    send: async (items) => {
-      copies.push(...items);
-      return items.map(() => ({ outcome: "stored" }));
-    },
-    report: (event) => events.push(event),
-  });
-  for (const name of queues) {
-    const source = { topic: name, group: "g", start: "now", ...(filter && { filter }) } as const;
-    receiver.read({ name, url: `http://sqs/${name}`, fifo: name.endsWith(".fifo") }, source);
-  }
-  return { world, service, polls, receiver, lost, events, copies };
-}
-
-function bodyOf({ body }: Delivery): string {
-  return Buffer.from(body ?? "").toString();
-}
-
-function bodies(deliveries: readonly Delivery[] | undefined): string[] {
-  return (deliveries ?? []).map(bodyOf);
-}
-
-function letters(text: string, group?: string): Message[] {
-  return Array.from(text, (letter) => message(letter, group === undefined ? {} : { group }));
-}
 
 function handlesOf(input: Record<string, unknown> | undefined): string[] {
   const entries = (input?.["Entries"] ?? []) as readonly { readonly ReceiptHandle: string }[];
@@ -125,6 +70,14 @@ describe("polls", () => {
     expect(parts.service.polls.map(({ input }) => input.MaxNumberOfMessages)).toEqual([3, 3, 3]);
   });
 
+  test("of many queues ask for as much as those need that can be asked at once", async () => {
+    const queues = Array.from({ length: 1_000 }, (_, n) => `q${n}`);
+    const parts = open({ queues, window: 280 });
+    void parts.receiver.receive(100, never);
+    await parts.world.settle();
+    expect(new Set(parts.service.polls.map(({ input }) => input.MaxNumberOfMessages))).toEqual(new Set([10]));
+  });
+
   test("of a thousand queues are never more than the slots, and everyone's turn comes", async () => {
     const queues = Array.from({ length: 1_000 }, (_, n) => `q${n}`);
     const parts = open({ queues, slots: 28 });
@@ -135,8 +88,76 @@ describe("polls", () => {
       for (const { input } of parts.service.polls) asked.add(input.QueueUrl ?? "");
       await parts.world.advance(1_000);
     }
-    expect(parts.service.mostPolls).toBe(28);
+    expect(parts.service.mostPolls).toBe(25);
     expect(asked.size).toBe(1_000);
+  });
+
+  test("of many idle queues are so many a second, and everyone's turn comes", async () => {
+    const queues = Array.from({ length: 400 }, (_, n) => `q${n}`);
+    const parts = open({ queues, slots: 28 });
+    void parts.receiver.receive(100, never);
+    const perSecond = async (seconds: number) => {
+      const asked = new Set<string>();
+      let requests = 0;
+      let before = new Set<unknown>();
+      for (let second = 0; second < seconds; second++) {
+        await parts.world.settle();
+        for (const poll of parts.service.polls) {
+          if (!before.has(poll)) requests++;
+          asked.add(poll.input.QueueUrl ?? "");
+        }
+        before = new Set<unknown>(parts.service.polls);
+        await parts.world.advance(1_000);
+      }
+      return { queues: asked.size, requests: requests / seconds };
+    };
+    // The first turn is quick: nobody knows yet what waits where.
+    await perSecond(20);
+    const later = await perSecond(60);
+    expect(later.queues).toBe(400);
+    expect(later.requests).toBeGreaterThan(7);
+    expect(later.requests).toBeLessThan(9);
+  });
+
+  test("of idle queues leave slots for a queue that is sent to from here, by its topic or its url", async () => {
+    const queues = Array.from({ length: 300 }, (_, n) => `q${n}`);
+    const parts = open({ queues });
+    void parts.receiver.receive(100, never);
+    await parts.world.settle();
+    const asked = () => parts.service.polls.map(({ input }) => input.QueueUrl);
+    expect(asked()).not.toContain("http://sqs/q200");
+    parts.polls.wake("q200");
+    parts.polls.wake("http://sqs/q201");
+    parts.polls.wake("q999");
+    await parts.world.settle();
+    expect(asked()).toEqual(expect.arrayContaining(["http://sqs/q200", "http://sqs/q201"]));
+    expect(asked()).toHaveLength(27);
+  });
+
+  test("that end empty while something is on its way are begun again at once", async () => {
+    const queues = Array.from({ length: 300 }, (_, n) => `q${n}`);
+    const parts = open({ queues });
+    void parts.receiver.receive(100, never);
+    await parts.world.settle();
+    const [first, second] = parts.service.polls;
+    parts.polls.wake("q0");
+    first?.answer([]);
+    second?.answer([]);
+    await parts.world.settle();
+    const asked = parts.service.polls.map(({ input }) => input.QueueUrl);
+    expect(asked).toContain("http://sqs/q0");
+    expect(asked).not.toContain("http://sqs/q1");
+  });
+
+  test("of a receiver that has stopped are not begun again by what is sent", async () => {
+    const parts = open({ queues: ["a", "b"], slots: 1 });
+    void parts.receiver.receive(10, never);
+    await parts.world.settle();
+    const closing = parts.receiver.close(never);
+    parts.polls.wake("b");
+    await parts.world.advance(30_000);
+    await closing;
+    expect(parts.service.polls).toEqual([]);
   });
 
   test("of one slot reach every queue in turn, also behind one that is always busy", async () => {

@@ -17,6 +17,7 @@ function open() {
   const { clients } = service;
   const directory = new Directory(clients, names(""), runtime);
   let staleUntilMs = 0;
+  const sent: string[] = [];
   const sender = new SqsSnsSender({
     clients,
     directory,
@@ -24,8 +25,16 @@ function open() {
     runtime,
     maxMessageBytes: 262_144,
     staleUntilMs: () => staleUntilMs,
+    sent: (address) => sent.push(address),
   });
-  return { world, service, directory, sender, stale: (ms: number) => (staleUntilMs = runtime.monotonicMs() + ms) };
+  return {
+    world,
+    service,
+    directory,
+    sender,
+    sent,
+    stale: (ms: number) => (staleUntilMs = runtime.monotonicMs() + ms),
+  };
 }
 
 function item(
@@ -99,6 +108,15 @@ describe("batches", () => {
 });
 
 describe("where it goes", () => {
+  test("is told to whoever reads there, unless it is to be read later", async () => {
+    const parts = open();
+    for (const name of ["orders_to-g", "sluice_delayed"]) parts.service.queues.add(name);
+    await parts.sender.send([item("a"), item("b")], never);
+    await parts.sender.send([item("c", { topic: "orders", group: "g" })], never);
+    await parts.sender.send([item("d", { topic: "orders" }, { due: parts.world.runtime.wallMs() + 5_000 })], never);
+    expect(parts.sent).toEqual(["orders", "http://sqs/orders_to-g"]);
+  });
+
   test("nowhere: a topic that is missing, or that nobody reads", async () => {
     const parts = open();
     expect(outcomes(await parts.sender.send([item("a", { topic: "missing" })], never))).toEqual([

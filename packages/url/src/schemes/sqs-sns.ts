@@ -13,7 +13,7 @@ const sqsParameters = {
   accountId: "text",
   visibilitySeconds: "number",
   waitSeconds: "number",
-  turnSeconds: "number",
+  idleRequestsPerSecond: "number",
   pollers: "number",
   maxReceiveCount: "number",
   retentionSeconds: "number",
