@@ -2,6 +2,9 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const conditions = ["@sluice/source"];
 
+/** They start an embedded database, which takes seconds of processor time. */
+const slow = ["packages/*/test/**/*.slow.test.ts"];
+
 /** They register something with the whole process, such as a tracer. */
 const globals = ["packages/otel/test/**/*.test.ts"];
 
@@ -16,7 +19,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "unit",
           include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts"],
-          exclude: globals,
+          exclude: [...globals, ...slow],
           // Files share what they import: the sources keep no state in modules, and importing is a third of the time.
           isolate: false,
           testTimeout: 10_000,
@@ -33,7 +36,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "integration",
           sequence: { groupOrder: 1 },
-          include: ["integration/test/**/*.test.ts"],
+          include: ["integration/test/**/*.test.ts", ...slow],
           pool: "forks",
           fileParallelism: false,
           testTimeout: 120_000,
