@@ -64,7 +64,7 @@ export function open({ queues = ["q"], window = 100, slots = 28, waitSeconds = 2
   return { world, service, polls, receiver, lost, events, copies };
 }
 
-export function bodyOf({ body }: Delivery): string {
+function bodyOf({ body }: Delivery): string {
   return Buffer.from(body ?? "").toString();
 }
 
