@@ -78,6 +78,15 @@ export function startsFrom(starts: readonly Stretch[], from: number): readonly S
   return starts.filter(({ upto }) => upto > from);
 }
 
+/** Only of records before this offset. */
+export function startsBefore(starts: readonly Stretch[], end: number): readonly Stretch[] {
+  const until = starts.findIndex(({ upto }) => upto >= end);
+  const last = starts[until];
+  if (!last) return starts;
+  const begin = starts[until - 1]?.upto ?? Number.NEGATIVE_INFINITY;
+  return begin < end ? [...starts.slice(0, until), { upto: end, count: last.count }] : starts.slice(0, until);
+}
+
 /** The same after one more start of everything from `from` to `upto`, exclusive. */
 export function countStart(starts: readonly Stretch[], from: number, upto: number): readonly Stretch[] {
   const counted: Stretch[] = [];

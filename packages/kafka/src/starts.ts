@@ -1,6 +1,6 @@
 import type { Runtime, Source } from "@sluice/core/driver";
 import type { AdminClient, CommittedOffset, Ends, TopicPartition } from "./client.ts";
-import { decodeJournal } from "./journal.ts";
+import { decodeJournal, startsBefore, startsFrom } from "./journal.ts";
 import type { Begin } from "./shard.ts";
 
 /** What has to be known of the ends before a receiver joins: of topics that begin or finish there. */
@@ -66,28 +66,34 @@ export class StartPositions {
       return one?.offset === undefined ? undefined : one;
     });
     const unknown = new Set(assigned.filter((_place, index) => !found[index]).map(({ topic }) => topic));
-    const ends = await this.#admin.ends([...unknown]);
+    const accused = assigned.filter(
+      (_place, index) => (decodeJournal(found[index]?.metadata ?? "")?.starts.length ?? 0) > 0,
+    );
+    const ends = await this.#admin.ends([...new Set([...unknown, ...accused.map(({ topic }) => topic)])]);
     const begun = [...unknown].filter((topic) => this.#beginsNow(topic));
     const others = this.#broadcast || begun.length === 0 ? [] : await this.#admin.committed(this.#groupId, begun);
     return assigned.map(({ topic, partition }, index) => {
-      const low = ends.get(topic)?.get(partition)?.low ?? 0;
-      return this.#begin({ topic, partition }, low, found[index], others);
+      return this.#begin({ topic, partition }, ends.get(topic)?.get(partition), found[index], others);
     });
   }
 
   #begin(
     { topic, partition }: TopicPartition,
-    low: number,
+    end: { readonly low: number; readonly high: number } | undefined,
     found: CommittedOffset | undefined,
     others: readonly CommittedOffset[],
   ): Begin {
     const journal = decodeJournal(found?.metadata ?? "");
     const born = journal?.born ?? this.#born(topic, others);
     const remembered = this.#remembered.get(`${topic}/${partition}`);
-    const position = found?.offset ?? remembered ?? this.#origin(topic, partition, low, born);
+    const position = found?.offset ?? remembered ?? this.#origin(topic, partition, end?.low ?? 0, born);
     // Wall time, unless the last holder's number is ahead: it goes on growing although Kafka forgets offsets of idle groups.
     const epoch = Math.max((journal?.epoch ?? 0) + 1, Math.floor(this.#runtime.wallMs()));
-    return { position, starts: journal?.starts ?? [], finished: journal?.finished ?? [], epoch, born };
+    // n.b. a mark covers what may come until the next commit: what did not exist when its holder was gone, it has not started. Or
+    // holders that die while nothing comes, one after another, would accuse the first record that does.
+    const accused = startsBefore(journal?.starts ?? [], end?.high ?? Number.POSITIVE_INFINITY);
+    const starts = startsFrom(accused, position);
+    return { position, starts, finished: journal?.finished ?? [], epoch, born };
   }
 
   /** How many partitions the topic had when the group began with "now"; any member's commit tells, else it begins now. */
