@@ -9,7 +9,7 @@ import {
   type SendItem,
   type SendResult,
 } from "@sluice/core/driver";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { faultyBench } from "./support/faulty-bench.ts";
 
 const plain = topic<string>("plain", { groups: ["work"] });
@@ -69,6 +69,8 @@ function sending(connection: Connection): Pick<Connection, "sender"> {
 }
 
 let now = (): number => 0;
+/** What the waiting place says of how often its messages were handed out. */
+let handOuts = 1;
 
 function receiving(
   connection: Connection,
@@ -88,6 +90,7 @@ function receiving(
           Object.assign(delivery, {
             source: { delayed: true },
             forward: { to, notBefore },
+            deliveries: handOuts,
           } satisfies Partial<Delivery>);
         }
         return deliveries;
@@ -120,3 +123,16 @@ test(
     expect(clock.timers).toBe(0);
   },
 );
+
+test("a delayed message is no suspect, however often those that forward died", { timeout: 30_000 }, async () => {
+  const { bus, clock } = await faultyBench({ wrap: waitingPlaces, provision: "create" });
+  now = () => clock.now();
+  handOuts = 9;
+  onTestFinished(() => void (handOuts = 1));
+  const seen: unknown[] = [];
+  await clock.run(bus.subscribe(plain, { group: "work" }, (payload) => void seen.push(payload)));
+  await clock.run(bus.publish(plain, "later", { delay: "5s" }));
+  await clock.advance(60_000);
+  expect(seen).toEqual(["later"]);
+  await clock.run(bus.close());
+});

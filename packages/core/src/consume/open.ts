@@ -260,10 +260,13 @@ async function openReceiver(
       ...(settings.transactional ? { transactional: true } : {}),
       lost: (deliveries, reason) => engine.lose(deliveries, reason),
     });
+    // What moves due messages on runs no code of anybody's: a message there has killed nobody, and has no dead letters to go to.
+    const forwards = sources.some((source) => "delayed" in source);
+    const { capabilities } = connection;
     return {
       receiver,
       limits: connection.limits,
-      quarantine: new Quarantine(connection.capabilities, settings.ordered),
+      quarantine: new Quarantine(forwards ? { ...capabilities, deliveries: "absent" } : capabilities, settings.ordered),
     };
   } catch (error) {
     if (error instanceof DriverError && error.code === "NOT_FOUND") bus.keeper.forgetProvisioned();
