@@ -5,7 +5,7 @@ const maxLength = 100_000;
 /** Deepest nesting of a schema, and of a comparison. */
 const maxDepth = 200;
 /** Comparisons and visits of one check: some tens of milliseconds. */
-const maxSteps = 30_000;
+const maxSteps = 15_000;
 
 /** Ends a comparison that would take too long: schemas may come from others, and a few lines of them can take for ever. */
 export class Budget {
