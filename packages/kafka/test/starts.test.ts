@@ -1,5 +1,5 @@
+import { nodeRuntime } from "@sluice/core";
 import type { Source } from "@sluice/core/driver";
-import { simulation } from "@sluice/memory";
 import { describe, expect, test } from "vitest";
 import type { AdminClient } from "../src/client.ts";
 import { encodeJournal, type Stretch, startsBefore } from "../src/journal.ts";
@@ -20,7 +20,7 @@ async function begins(starts: readonly Stretch[], high: number) {
   };
   const positions = new StartPositions({
     admin: admin as AdminClient,
-    runtime: simulation().runtime,
+    runtime: nodeRuntime,
     groupId: "billing.orders",
     broadcast: false,
     topics: new Map([["orders", { topic: "orders", source, entry: false }]]),
