@@ -2,6 +2,9 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const conditions = ["@sluice/source"];
 
+/** They type-check and run every snippet of the documents, each in a process of its own. */
+const documents = ["test/docs.test.ts"];
+
 /** They start an embedded database, which takes seconds of processor time. */
 const slow = ["packages/*/test/**/*.slow.test.ts"];
 
@@ -13,13 +16,15 @@ const config: ViteUserConfig = defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     retry: 0,
+    // The default leaves a core to somebody who watches: on two cores that would be half the machine.
+    maxWorkers: "100%",
     projects: [
       {
         extends: true,
         test: {
           name: "unit",
           include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts"],
-          exclude: [...globals, ...slow],
+          exclude: [...globals, ...slow, ...documents],
           // Files share what they import: the sources keep no state in modules, and importing is a third of the time.
           isolate: false,
           testTimeout: 10_000,
@@ -33,9 +38,13 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         extends: true,
+        test: { name: "documents", include: documents, sequence: { groupOrder: 1 } },
+      },
+      {
+        extends: true,
         test: {
           name: "integration",
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
           include: ["integration/test/**/*.test.ts", ...slow],
           pool: "forks",
           fileParallelism: false,

@@ -1,4 +1,5 @@
 /** Defects that show when something else breaks: a process, a connection, the broker. */
+import type { Delivery } from "@sluice/core/driver";
 import { eachDelivery, type Mutant, tracking } from "./mutant.ts";
 
 export const breaking: readonly Mutant[] = [
@@ -62,6 +63,12 @@ export const breaking: readonly Mutant[] = [
     }),
   },
   {
+    name: "blames-who-comes-next",
+    defect: "what comes after dead processes that held nothing counts as handed out by each of them",
+    killedBy: ["G-06b"],
+    changes: deathsCount(),
+  },
+  {
     name: "commits-past-a-gap",
     defect: "a log settles everything before the highest accepted record, accepted or not",
     of: "log",
@@ -84,6 +91,27 @@ export const breaking: readonly Mutant[] = [
     },
   },
 ];
+
+/** Each receiver that was never closed is one delivery more for whatever comes later. */
+function deathsCount(): Mutant["changes"] {
+  const open = new Map<string, number>();
+  return {
+    receiver(receiver, { sources }) {
+      const place = JSON.stringify(sources);
+      const dead = open.get(place) ?? 0;
+      open.set(place, dead + 1);
+      const count = (delivery: Delivery) => ({ ...delivery, deliveries: (delivery.deliveries ?? 1) + dead });
+      const shown = eachDelivery(count).receiver?.(receiver, undefined as never) ?? {};
+      return {
+        ...shown,
+        async close(signal) {
+          open.set(place, (open.get(place) ?? 1) - 1);
+          await receiver.close(signal);
+        },
+      };
+    },
+  };
+}
 
 /** Connections that are opened after one was broken have receivers that get nothing. */
 function reconnecting(): Mutant["changes"] {

