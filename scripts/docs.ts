@@ -6,9 +6,10 @@ import { repositoryFiles } from "./files.ts";
 
 const folder = "docs/conformance";
 const block = /(<!-- generated: ([\w-]+) -->\n)([\s\S]*?)(<!-- \/generated -->)/g;
-const generators: Readonly<Record<string, typeof capabilityTable>> = {
-  capabilities: capabilityTable,
-  guarantees: guaranteeTable,
+const generators: Readonly<Record<string, () => string>> = {
+  capabilities: () => fromReports(capabilityTable),
+  guarantees: () => fromReports(guaranteeTable),
+  errors: errorTable,
 };
 const reports = existsSync(folder) ? readReports(folder) : [];
 const check = process.argv.includes("--check");
@@ -16,7 +17,17 @@ const check = process.argv.includes("--check");
 function part(path: string, name: string): string {
   const generate = generators[name];
   if (generate === undefined) throw new Error(`${path}: no generated part is called "${name}"`);
-  return reports.length === 0 ? `No conformance report stands in ${folder} yet.` : generate(reports);
+  return generate();
+}
+
+function fromReports(table: typeof capabilityTable): string {
+  return reports.length === 0 ? `No conformance report stands in ${folder} yet.` : table(reports);
+}
+
+/** The table in the comment of the error codes. */
+function errorTable(): string {
+  const source = readFileSync("packages/core/src/errors.ts", "utf8");
+  return [...source.matchAll(/^ \* (\|.*\|)$/gm)].map(([, row = ""]) => row).join("\n");
 }
 
 /** The formatter aligns tables: only words count. */

@@ -1,5 +1,4 @@
 /** Defects that show when something else breaks: a process, a connection, the broker. */
-import type { Delivery } from "@sluice/core/driver";
 import { eachDelivery, type Mutant, tracking } from "./mutant.ts";
 
 export const breaking: readonly Mutant[] = [
@@ -92,24 +91,15 @@ export const breaking: readonly Mutant[] = [
   },
 ];
 
-/** Each receiver that was never closed is one delivery more for whatever comes later. */
+/** Each connection that broke is one delivery more for whatever comes later. */
 function deathsCount(): Mutant["changes"] {
-  const open = new Map<string, number>();
+  let deaths = 0;
   return {
-    receiver(receiver, { sources }) {
-      const place = JSON.stringify(sources);
-      const dead = open.get(place) ?? 0;
-      open.set(place, dead + 1);
-      const count = (delivery: Delivery) => ({ ...delivery, deliveries: (delivery.deliveries ?? 1) + dead });
-      const shown = eachDelivery(count).receiver?.(receiver, undefined as never) ?? {};
-      return {
-        ...shown,
-        async close(signal) {
-          open.set(place, (open.get(place) ?? 1) - 1);
-          await receiver.close(signal);
-        },
-      };
+    connection(connection) {
+      void connection.closed.then((error) => (deaths += error ? 1 : 0));
+      return {};
     },
+    ...eachDelivery((delivery) => ({ ...delivery, deliveries: (delivery.deliveries ?? 1) + deaths })),
   };
 }
 

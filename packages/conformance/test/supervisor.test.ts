@@ -10,7 +10,7 @@ import { Journal, Ledger } from "../src/ledger.ts";
 import { Supervisor } from "../src/supervisor.ts";
 
 const harness = new URL("../../../integration/harnesses/memory.ts", import.meta.url).href;
-const limits = { idleMs: 8_000, totalMs: 8_000 };
+const limits = { idleMs: 30_000, totalMs: 30_000 };
 
 /** A journal in a folder of its own, removed at the end of the test. */
 async function withJournal(run: (journal: Journal) => Promise<void> | void): Promise<void> {
@@ -25,7 +25,7 @@ async function withJournal(run: (journal: Journal) => Promise<void> | void): Pro
 }
 
 // A process takes its time to start: they start side by side.
-describe.concurrent("the supervisor", () => {
+describe.concurrent("the supervisor", { timeout: 60_000 }, () => {
   const plan = { topic: "t", group: "g", ordered: false, shards: 1, concurrency: 1, window: 1, attempts: 1 };
   const options = { ...plan, handlerMs: [0, 0], failOnce: 0 };
 

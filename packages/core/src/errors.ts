@@ -12,7 +12,7 @@
  * | `TIMEOUT` | the deadline passed | see `outcome`: `unknown` may have been stored |
  * | `ABORTED` | your signal ended it | see `outcome` |
  * | `UNAVAILABLE` | the broker cannot be reached | it is tried again until the deadline |
- * | `UNAUTHORIZED`, `FORBIDDEN` | credentials or rights | fix them; never tried again |
+ * | `UNAUTHORIZED`, `FORBIDDEN` | credentials or rights | fix them; tried again only where credentials renew themselves, until the deadline |
  * | `NOT_FOUND` | a resource is missing and provisioning is off | create it; `bus.plan()` lists all |
  * | `MISMATCH` | a resource exists with other settings | the message names the setting and both values |
  * | `REFUSED` | the broker refuses more (queue full, quota) | slow down; it was tried until the deadline |

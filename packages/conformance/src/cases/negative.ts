@@ -87,7 +87,7 @@ export const negative: readonly Case[] = [
   defineCase({
     id: "G-30",
     title: "Nothing, or something else, is listening",
-    rule: "A closed port, another protocol, silence and a hang-up give a typed error within 12 s; nothing stays behind.",
+    rule: "A closed port, another protocol, silence and a hang-up give a typed error within 10 s; nothing stays behind.",
     required: true,
     profile: "standard",
     groupless: true,
@@ -105,7 +105,7 @@ export const negative: readonly Case[] = [
         Object.entries(wrong).map(async ([what, via]) => {
           const codes = ["UNAVAILABLE", "TIMEOUT", "CONFIG", "ABORTED"] as const;
           const call = () => connect(context.harness.driver({ via }), { logger: context.logger() });
-          const error = await refuses(codes, `connect to ${what}`, call, { withinMs: 12_000 });
+          const error = await refuses(codes, `connect to ${what}`, call, { withinMs: 10_000 });
           assert.ok(error.message.length > 10, `connect to ${what}: "${error.message}" says too little`);
         }),
       );
