@@ -46,6 +46,7 @@ const config: ViteUserConfig = defineConfig({
           name: "integration",
           sequence: { groupOrder: 2 },
           include: ["integration/test/**/*.test.ts", ...slow],
+          globalSetup: ["integration/test/setup.ts"],
           pool: "forks",
           fileParallelism: false,
           testTimeout: 120_000,
