@@ -2,14 +2,12 @@ import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
-import { repositoryFiles } from "../scripts/files.ts";
-import { extract, snippetsOf } from "./support/snippets.ts";
+import { documents, extract, snippetsOf } from "./support/snippets.ts";
 
 const run = promisify(execFile);
 // Its own folder, so that two runs at a time do not meet.
 const folder = `.snippets/${process.pid}`;
-const documents = repositoryFiles().filter((path) => path.endsWith(".md") && !/^\.|CHANGELOG|\/api\//.test(path));
-const snippets = extract(documents, folder);
+const snippets = extract(documents(), folder);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 // The engine is parsed once, not once per snippet.
@@ -38,7 +36,8 @@ describe.concurrent("snippets in the documents", () => {
     expect({ said: stdout + stderr, code }).toEqual({ said: "", code: 0 });
   });
 
-  const runnable = snippets.filter(({ notRun }) => notRun === undefined);
+  // Those that need a broker run in integration/test/documents.test.ts.
+  const runnable = snippets.filter(({ notRun, broker }) => notRun === undefined && broker === undefined);
   it.for(runnable)("$name runs and ends by itself", { timeout: 130_000 }, async ({ file, prints }) => {
     const { stdout, stderr, code = 0 } = await ended(120_000, process.execPath, "--conditions=@sluice/source", file);
     const printed = stdout
@@ -54,8 +53,19 @@ describe("snippetsOf", () => {
 
   it("keeps the line numbers of the document and finds what must be printed", () => {
     expect(snippetsOf("a.md", page("ts"), "x")).toEqual([
-      { name: "a.md:4", file: "x/a.md-4.ts", code: "\n\n\nconsole.log(1); // → 1\n", notRun: undefined, prints: ["1"] },
+      {
+        name: "a.md:4",
+        file: "x/a.md-4.ts",
+        code: "\n\n\nconsole.log(1); // → 1\n",
+        notRun: undefined,
+        broker: undefined,
+        prints: ["1"],
+      },
     ]);
+  });
+
+  it("knows the broker that a snippet wants", () => {
+    expect(snippetsOf("a.md", page("ts broker: kafka"), "x")[0]).toMatchObject({ notRun: undefined, broker: "kafka" });
   });
 
   it("wants a reason for what is not run", () => {

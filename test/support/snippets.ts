@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { repositoryFiles } from "../../scripts/files.ts";
 
 /** A ```ts block of a document. */
 export interface Snippet {
@@ -8,8 +9,10 @@ export interface Snippet {
   /** The generated file. Its line numbers are those of the document. */
   readonly file: string;
   readonly code: string;
-  /** Why it is not run, from the info string: "```ts no-run: needs a Kafka broker". */
+  /** Why it is not run, from the info string: "```ts no-run: needs a driver of yours". */
   readonly notRun: string | undefined;
+  /** The broker that it runs on, from the info string: "```ts broker: kafka". */
+  readonly broker: string | undefined;
   /** The lines that it must print, in any order, from its comments: `console.log(total); // → 3`. */
   readonly prints: readonly string[];
 }
@@ -26,11 +29,13 @@ export function snippetsOf(document: string, text: string, folder: string): read
     }
     if (language !== "ts") continue;
     const notRun = /^no-run: (\S.*)$/.exec(info)?.[1];
-    if (info !== "" && notRun === undefined) {
-      throw new Error(`${name}: "${info}" is not understood; write "no-run: why" or nothing`);
+    const broker = /^broker: (\S+)$/.exec(info)?.[1];
+    if (info !== "" && notRun === undefined && broker === undefined) {
+      throw new Error(`${name}: "${info}" is not understood; write "no-run: why", "broker: name" or nothing`);
     }
     const prints = [...code.matchAll(/\/\/ → (.*)$/gm)].map(([, printed = ""]) => printed).toSorted();
-    found.push({ name, file: `${folder}/${document}-${line}.ts`, code: "\n".repeat(line - 1) + code, notRun, prints });
+    const file = `${folder}/${document}-${line}.ts`;
+    found.push({ name, file, code: "\n".repeat(line - 1) + code, notRun, broker, prints });
   }
   return found;
 }
@@ -56,4 +61,9 @@ export function extract(documents: readonly string[], folder: string): readonly 
   };
   writeFileSync(`${folder}/tsconfig.json`, JSON.stringify(tsconfig));
   return snippets;
+}
+
+/** Every document whose snippets are checked. */
+export function documents(): readonly string[] {
+  return repositoryFiles().filter((path) => path.endsWith(".md") && !/^\.|CHANGELOG|\/api\//.test(path));
 }
