@@ -1,4 +1,5 @@
-import { type Delivery, emptyHeaders, type Headers, wire } from "./driver/index.ts";
+import { type Delivery, emptyHeaders, type Headers } from "./driver/record.ts";
+import { wire } from "./driver/wire.ts";
 import { type DeadLetterReason, describe } from "./consume/fate.ts";
 
 /** Names of the headers that a dead letter carries beside the original ones. */
@@ -63,7 +64,10 @@ export function withoutDetails(headers: Headers): Headers {
   return short;
 }
 
-/** Headers of a dead letter that goes back to its group: a fresh start that remembers where it died first. */
+/**
+ * Headers of a dead letter that goes back to its group: a fresh start that remembers where it died first. `redrives`: how often it
+ * went back, this time included.
+ */
 export function fromDeadLetter(headers: Headers, redrives: number): Headers {
   const names = deadLetterHeaders;
   const fresh = Object.assign<Headers, Headers>(emptyHeaders(), headers);

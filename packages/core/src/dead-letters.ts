@@ -116,14 +116,31 @@ export class DeadLetters {
 
   /**
    * Puts them back to the group that gave them up, and to no other: a fresh start with the first attempt. Takes those that are
-   * there now; what dies again meanwhile waits for the next call. A crash in between duplicates, never loses.
+   * there now; what dies again meanwhile waits for the next call. A crash in between duplicates, never loses. Without `filter` and
+   * `max` a broker that can moves them by itself.
    */
   async redrive(selection: DeadLetterSelection = {}): Promise<RedriveReport> {
     const { topic, group } = this.#parts.source;
+    const moved = await this.#moveBack(selection);
+    if (moved !== undefined) return { redriven: moved, kept: 0 };
     const { taken, kept } = await this.#each(selection, (letter, headers) => {
       return { to: { topic, group }, headers: fromDeadLetter(headers, letter.redrives + 1) };
     });
     return { redriven: taken, kept };
+  }
+
+  async #moveBack({
+    filter,
+    max,
+    signal = new AbortController().signal,
+  }: DeadLetterSelection): Promise<number | undefined> {
+    if (filter || max !== undefined) return undefined;
+    const connection = await this.#parts.keeper.connection(signal);
+    try {
+      return await connection.moveBack?.(this.#parts.source, signal);
+    } catch (error) {
+      throw fromDriver(error);
+    }
   }
 
   /** Deletes them for good. */

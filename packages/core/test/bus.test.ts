@@ -41,6 +41,37 @@ test("dead letters: counted, listed by pages, put back by filter and number, del
   expect(clock.timers).toBe(0);
 });
 
+test("a broker that moves dead letters back itself is asked to, unless only some are wanted or it cannot", async () => {
+  let moves: number | undefined = 3;
+  const asked: unknown[] = [];
+  const { bus, clock } = await faultyBench({
+    wrap: (driver) => ({
+      ...driver,
+      connect: async (context) =>
+        Object.assign(await driver.connect(context), {
+          moveBack: (source: unknown) => {
+            asked.push(source);
+            return Promise.resolve(moves);
+          },
+        }),
+    }),
+  });
+  await clock.run(bus.subscribe(plain, { group: "work" }, (_payload, context) => context.deadLetter("no")));
+  await clock.run(bus.publish(plain, 1));
+  await clock.settle();
+  const letters = bus.deadLetters(plain, { group: "work" });
+  expect(await clock.run(letters.redrive())).toEqual({ redriven: 3, kept: 0 });
+  expect(asked).toEqual([{ topic: "plain", group: "work", deadLetter: true }]);
+  expect(await clock.run(letters.redrive({ filter: () => false }))).toEqual({ redriven: 0, kept: 1 });
+  expect(await clock.run(letters.redrive({ max: 1 }))).toEqual({ redriven: 1, kept: 0 });
+  expect(asked).toHaveLength(1);
+  moves = undefined;
+  await clock.settle();
+  expect(await clock.run(letters.redrive())).toEqual({ redriven: 1, kept: 0 });
+  expect(asked).toHaveLength(2);
+  await clock.run(bus.close());
+});
+
 test("a redrive that cannot send ends with its signal and loses nothing", async () => {
   const { bus, clock, faulty, broker } = await faultyBench();
   await clock.run(bus.subscribe(plain, { group: "work" }, (_payload, context) => context.deadLetter("no")));

@@ -1,6 +1,7 @@
 import type { Capabilities, Limits } from "./capabilities.ts";
 import type { DriverError } from "./driver-error.ts";
 import type {
+  DeadLetterSource,
   CommitResult,
   Delivery,
   GroupSource,
@@ -87,6 +88,12 @@ export interface Connection {
   receiver(sources: readonly Source[], options: ReceiverOptions): Promise<Receiver>;
   /** How much waits; a member that the broker cannot tell is left out, never 0. Dead-letter sources too. */
   backlog(source: Source, signal: AbortSignal): Promise<Backlog>;
+  /**
+   * Has the broker move everything of a dead-letter source back to its group by itself, and resolves with how many when they are there.
+   * It cannot change their headers: the receiver shows those letters as `fromDeadLetter` makes them. `undefined`: this server has no
+   * such order, nothing was moved, and core moves each.
+   */
+  moveBack?(source: DeadLetterSource, signal: AbortSignal): Promise<number | undefined>;
   /** Reads up to `max` waiting records of a dead-letter source after a cursor, and takes nothing. */
   browse?(
     source: Source,
