@@ -2,7 +2,8 @@ import { webcrypto } from "node:crypto";
 import { type Duration, milliseconds, nodeRuntime, SluiceError, UnavailableError } from "@sluice/core";
 import type { Bytes, Runtime, WireMessage, WireMiddleware } from "@sluice/core";
 import { Limiter } from "./claims/limiter.ts";
-import { type ClaimStore, isClaimName, isClaimPrefix, newClaimName } from "./claims/store.ts";
+import { type ClaimStore, isClaimName, isClaimPrefix, newClaimName, storeHelp } from "./claims/store.ts";
+import { checkMethods, shown } from "./options.ts";
 
 /** Options of {@link claimCheck}. */
 export interface ClaimCheckOptions {
@@ -20,7 +21,7 @@ export interface ClaimCheckOptions {
   readonly memory?: number;
   /** After which a transfer that does not end counts as a store that is down. @default '30s' */
   readonly timeout?: Duration;
-  /** Clock, timers and ids. @default the process's own */
+  /** Clock, timers and ids: UUIDs, by which the sweep knows what it may delete. @default the process's own */
   readonly runtime?: Runtime;
 }
 
@@ -40,6 +41,8 @@ interface Claim {
 /** Content type of messages whose body is elsewhere: no codec takes the reference for the payload. */
 const claimType = "application/vnd.sluice.claim+json";
 const refHeader = "dataref";
+/** The header, and the extension of a CloudEvent in binary mode. */
+const reference = /^(?:(?:ce|cloudevents)[_:-])?dataref$/i;
 const largestClaim = 4096;
 
 /**
@@ -55,6 +58,12 @@ const largestClaim = 4096;
  * @throws SluiceError `CONFIG`; publishing rejects with `TOO_LARGE` above `maxBytes`
  */
 export function claimCheck(store: ClaimStore, options: ClaimCheckOptions = {}): WireMiddleware {
+  checkMethods("claimCheck: the store", store, ["put", "get"], storeHelp);
+  if (typeof store.base !== "string" || store.base === "")
+    throw new SluiceError(
+      "CONFIG",
+      `claimCheck: the base of the store is ${shown(store.base)}; give it one that is its own`,
+    );
   const settings = settingsOf(options);
   const { threshold, maxBytes, expiryMs, prefix, runtime } = settings;
   const transfer = transfers(settings);
@@ -62,6 +71,7 @@ export function claimCheck(store: ClaimStore, options: ClaimCheckOptions = {}): 
     name: "claimCheck",
     outgoing(message) {
       const { body } = message;
+      dropStale(message, store.base);
       if (body === null || body.byteLength <= threshold) return undefined;
       if (body.byteLength > maxBytes) {
         const text = `claimCheck: message ${message.id} to "${message.topic}" has ${body.byteLength} bytes, above the limit of ${maxBytes}; raise maxBytes`;
@@ -78,7 +88,7 @@ export function claimCheck(store: ClaimStore, options: ClaimCheckOptions = {}): 
       return stored.then((claim) => refer(message, claim));
     },
     async incoming(message) {
-      if (mediaType(message.headers["content-type"]) !== claimType) return;
+      if (!isClaim(message)) return;
       const claim = claimOf(message, maxBytes);
       const name = claim.dataref.slice(store.base.length);
       if (!claim.dataref.startsWith(store.base) || !isClaimName(name)) {
@@ -93,6 +103,11 @@ export function claimCheck(store: ClaimStore, options: ClaimCheckOptions = {}): 
       redeem(message, claim, body);
     },
   };
+}
+
+/** Whether a message carries a reference instead of its body. */
+export function isClaim({ headers }: WireMessage): boolean {
+  return mediaType(headers["content-type"]) === claimType;
 }
 
 type Settings = ReturnType<typeof settingsOf>;
@@ -139,6 +154,13 @@ function transfers({ concurrency, memory, timeoutMs, runtime }: Settings) {
         cancel();
       }
     });
+}
+
+/** The reference of a message that is forwarded: this one has a body of its own. n.b. Those that lead elsewhere are the publisher's. */
+function dropStale({ headers }: WireMessage, base: string): void {
+  for (const name of Object.keys(headers)) {
+    if (reference.test(name) && headers[name]?.startsWith(base)) delete headers[name];
+  }
 }
 
 function refer(message: WireMessage, claim: Claim): void {

@@ -11,6 +11,7 @@ import {
 } from "./cloud-events-attributes.ts";
 import { contentTypeOf, fromHeaders, takeFromHeaders, toHeaders } from "./cloud-events-headers.ts";
 import { fromStructured, structuredType, toStructured } from "./cloud-events-json.ts";
+import { checkChoice, checkFunction, checkObject, shown } from "./options.ts";
 
 /** Attributes that a publisher may choose; the others are the message's own. */
 export interface EventDetails {
@@ -81,13 +82,11 @@ export function cloudEventOf(context: Pick<Context, "message">): CloudEventAttri
  * Breaking a rule of the specification: publishing rejects with `INVALID_MESSAGE`; a message is dead-lettered (`invalid`). `issues`
  * names the attributes.
  *
- * @throws SluiceError `CONFIG` for an illegal source
+ * @throws SluiceError `CONFIG` for an illegal source or option
  */
 export function cloudEvents(options: CloudEventsOptions): WireMiddleware {
-  const { source, others = "accept" } = options;
-  const wrong = issuesOf({ specversion: "1.0", id: "1", type: "t", source });
-  if (wrong.length > 0)
-    throw new SluiceError("CONFIG", `cloudEvents: ${sentence(wrong)}; give a URI-reference such as "/services/orders"`);
+  checkOptions(options);
+  const { others = "accept" } = options;
   return {
     name: "cloudEvents",
     outgoing(message) {
@@ -105,6 +104,23 @@ export function cloudEvents(options: CloudEventsOptions): WireMiddleware {
       else if (others === "refuse") throw refused(message, "is no CloudEvent; publish it as one, or accept others");
     },
   };
+}
+
+function checkOptions(options: CloudEventsOptions): void {
+  checkObject("cloudEvents: its argument", options, 'give { source }, such as { source: "/services/orders" }');
+  const { source, type, mode, prefix, details, others } = options;
+  const wrong = issuesOf({ specversion: "1.0", id: "1", type: "t", source });
+  if (wrong.length > 0)
+    throw new SluiceError("CONFIG", `cloudEvents: ${sentence(wrong)}; give a URI-reference such as "/services/orders"`);
+  if (type !== undefined && typeof type !== "string" && typeof type !== "function")
+    throw new SluiceError(
+      "CONFIG",
+      `cloudEvents: type is ${shown(type)}; give a text, or a function of the topic's name`,
+    );
+  checkChoice("cloudEvents: mode", mode, ["binary", "structured"]);
+  checkChoice("cloudEvents: prefix", prefix, ["ce_", "ce-", "cloudEvents_", "cloudEvents:"]);
+  checkChoice("cloudEvents: others", others, ["accept", "refuse"]);
+  checkFunction("cloudEvents: details", details);
 }
 
 function eventFor(message: WireMessage, options: CloudEventsOptions): CloudEventAttributes {

@@ -21,6 +21,8 @@ export interface CompressOptions {
 interface Codec {
   /** Its token in `content-encoding`. */
   readonly token: string;
+  /** What packed bodies begin with, in hexadecimal; brotli's begin with anything. */
+  readonly begins?: string;
   readonly pack: (body: Bytes) => Promise<Bytes>;
   /** Rejects as soon as more than `maxBytes` came out. */
   readonly unpack: (body: Bytes, maxBytes: number) => Promise<Bytes>;
@@ -48,6 +50,7 @@ export function codecs(node: Zlib = zlib): Readonly<Record<Algorithm, Codec | un
   return {
     gzip: {
       token: "gzip",
+      begins: "1f8b",
       pack: (body) => gzipAsync(body, { chunkSize }),
       unpack: (body, maxOutputLength) => gunzipAsync(body, { chunkSize, maxOutputLength }),
     },
@@ -55,7 +58,8 @@ export function codecs(node: Zlib = zlib): Readonly<Record<Algorithm, Codec | un
       token: "br",
       // Node's default, 11, is for files that are packed once: 50 times slower than 5, and a tenth smaller.
       pack: (body) => brotliAsync(body, { chunkSize, params: { [constants.BROTLI_PARAM_QUALITY]: 5 } }),
-      unpack: (body, maxOutputLength) => unbrotliAsync(body, { chunkSize, maxOutputLength }),
+      unpack: async (body, maxOutputLength) =>
+        whole(body, await unbrotliAsync(body, { chunkSize, maxOutputLength, info: true })),
     },
     zstd: zstdCompress && zstdDecompress && zstdOf(zstdCompress, zstdDecompress, constants),
   };
@@ -71,9 +75,23 @@ function zstdOf(
   const params = { [constants.ZSTD_d_windowLogMax]: largestZstdWindow };
   return {
     token: "zstd",
+    begins: "28b52ffd",
     pack: (body) => packAsync(body, { chunkSize }),
-    unpack: (body, maxOutputLength) => unpackAsync(body, { chunkSize, maxOutputLength, params }),
+    unpack: async (body, maxOutputLength) =>
+      whole(body, await unpackAsync(body, { chunkSize, maxOutputLength, params, info: true })),
   };
+}
+
+/**
+ * n.b. Node reads brotli up to its end, and zstd up to the end of its first frame, and says nothing of what follows: a body of several
+ * frames would lose all but one.
+ * @param read what comes with the option `info`
+ */
+function whole(body: Bytes, read: unknown): Bytes {
+  const { buffer, engine } = read as { readonly buffer: Bytes; readonly engine: { readonly bytesWritten: number } };
+  const left = body.byteLength - engine.bytesWritten;
+  if (left === 0) return buffer;
+  throw new Error(`${left} bytes follow after its end`);
 }
 
 const tokens: Readonly<Record<string, Algorithm>> = { gzip: "gzip", "x-gzip": "gzip", br: "brotli", zstd: "zstd" };
@@ -82,6 +100,9 @@ const tokens: Readonly<Record<string, Algorithm>> = { gzip: "gzip", "x-gzip": "g
  * Compresses bodies on other threads, and says so in the header `content-encoding`. A body that would not get smaller, that no
  * reader would unpack again, or that its publisher packed, goes out as it is. Reads what other programs packed; an encoding that
  * it does not know stays.
+ *
+ * A body counts as packed by its publisher where the header says so and its bytes agree. With the headers of another message, which
+ * was forwarded, a plain body is taken for what it is.
  *
  * Comes before `encrypt` in `wire`: what is encrypted cannot be compressed.
  *
@@ -97,17 +118,20 @@ export function compress(options: CompressOptions = {}): WireMiddleware {
   const available = codecs();
   const { token, pack } = writer(algorithm, available);
   const mostBytes = (packed: Bytes) => Math.min(maxBytes, Math.max(freeBytes, packed.byteLength * maxExpansion));
+  const packIf = (message: WireMessage): Promise<void> | undefined => {
+    const { body, headers } = message;
+    if (body === null || body.byteLength < threshold || body.byteLength > maxBytes) return undefined;
+    return pack(body).then((packed) => {
+      if (packed.byteLength >= body.byteLength || body.byteLength > mostBytes(packed)) return;
+      message.body = packed;
+      headers[header] = headers[header] === undefined ? token : `${headers[header]}, ${token}`;
+    });
+  };
   return {
     name: "compress",
     outgoing(message) {
-      const { body, headers } = message;
-      const packedAlready = outermost(headers[header]) !== undefined;
-      if (body === null || body.byteLength < threshold || body.byteLength > maxBytes || packedAlready) return undefined;
-      return pack(body).then((packed) => {
-        if (packed.byteLength >= body.byteLength || body.byteLength > mostBytes(packed)) return;
-        message.body = packed;
-        headers[header] = headers[header] === undefined ? token : `${headers[header]}, ${token}`;
-      });
+      if (message.headers[header] === undefined) return packIf(message);
+      return packedByPublisher(message, available, maxBytes).then((packed) => (packed ? undefined : packIf(message)));
     },
     incoming(message) {
       const { body, headers } = message;
@@ -146,6 +170,36 @@ function outermost(encodings: string | undefined): Encoding | undefined {
   return algorithm && { algorithm, rest: list.length > 0 ? list.join(", ") : undefined };
 }
 
+/** Takes off what the header says and the body is not, and answers whether the body is packed. */
+async function packedByPublisher(
+  message: WireMessage,
+  available: ReturnType<typeof codecs>,
+  maxBytes: number,
+): Promise<boolean> {
+  for (;;) {
+    const encoding = outermost(message.headers[header]);
+    if (!encoding) return false;
+    if (message.body !== null && (await isPacked(message.body, available[encoding.algorithm], maxBytes))) return true;
+    setEncodings(message, encoding.rest);
+  }
+}
+
+/** n.b. Whether a body is brotli's only its reader can say; a short text may be read as nothing at all. */
+async function isPacked(body: Bytes, codec: Codec | undefined, maxBytes: number): Promise<boolean> {
+  if (!codec) return true;
+  if (codec.begins) return Buffer.from(body.subarray(0, 4)).toString("hex").startsWith(codec.begins);
+  return codec.unpack(body, maxBytes).then((inner) => inner.byteLength > 0, isTooLarge);
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE";
+}
+
+function setEncodings({ headers }: WireMessage, encodings: string | undefined): void {
+  if (encodings === undefined) delete headers[header];
+  else headers[header] = encodings;
+}
+
 async function unpackAll(message: WireMessage, available: ReturnType<typeof codecs>, maxBytes: number): Promise<void> {
   for (let layers = 0; ; layers++) {
     const encoding = outermost(message.headers[header]);
@@ -153,8 +207,7 @@ async function unpackAll(message: WireMessage, available: ReturnType<typeof code
     if (layers === mostLayers) throw refused(message, `is packed more than ${mostLayers} times`);
     const { algorithm, rest } = encoding;
     message.body = await unpack(message, message.body, algorithm, available[algorithm], maxBytes);
-    if (rest === undefined) delete message.headers[header];
-    else message.headers[header] = rest;
+    setEncodings(message, rest);
   }
 }
 
@@ -171,9 +224,12 @@ async function unpack(
   try {
     return await codec.unpack(body, maxBytes);
   } catch (cause) {
-    const large = cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE";
     const limits = `of ${body.byteLength} bytes expands to more than ${maxBytes}; raise maxBytes or maxExpansion if it should`;
-    throw refused(message, large ? limits : `is damaged: it cannot be read as ${algorithm}`, cause);
+    throw refused(
+      message,
+      isTooLarge(cause) ? limits : `is damaged, or of several frames: it cannot be read as ${algorithm}`,
+      cause,
+    );
   }
 }
 

@@ -1,5 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { SluiceError } from "@sluice/core";
 import type { AttemptMiddleware, Context, Middleware, PublishMiddleware } from "@sluice/core";
+import { shown } from "./options.ts";
 
 /** Where a message stands in its flow. */
 export interface Correlation {
@@ -51,11 +53,18 @@ function isUsable(value: string | undefined): value is string {
  * headers go along through retries, dead letters and redrives; the id of a flow never changes.
  *
  * Core does the middle part by itself for `context.publish`. This adds the first message, foreign names, and `ambient`.
+ *
+ * @throws SluiceError `CONFIG` when `from` is no list
  */
 export function correlation(
   options: CorrelationOptions = {},
 ): Middleware & { readonly publish: readonly PublishMiddleware[]; readonly attempt: readonly AttemptMiddleware[] } {
   const { from = [], ambient = false } = options;
+  if (!Array.isArray(from))
+    throw new SluiceError(
+      "CONFIG",
+      `correlation: from is ${shown(from)}; give a list of names, such as ["x-request-id"]`,
+    );
   const current = new AsyncLocalStorage<Context | undefined>();
 
   const publish: PublishMiddleware = (draft, next) => {

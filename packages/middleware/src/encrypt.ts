@@ -1,14 +1,16 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, webcrypto } from "node:crypto";
 import { type Duration, isSluiceError, milliseconds, nodeRuntime, SluiceError, UnavailableError } from "@sluice/core";
 import type { AnyTopic, Bytes, Runtime, WireMessage, WireMiddleware } from "@sluice/core";
+import { isClaim } from "./claim-check.ts";
+import { checkChoice, checkMethods, checkObject, shown } from "./options.ts";
 
 /** Where keys come from. */
 export interface EncryptionKeys {
   /** The id of the key that new messages get. Read for each of them: rotate by changing it. */
   readonly current: string;
   /**
-   * The key of an id: 32 bytes, also of ids that were current once. `undefined`: there is no such key. A rejection means that the
-   * keys cannot be asked now. Asked once at a time per id.
+   * The key of an id: 32 bytes, also of ids that were current once. `undefined`, and whatever is no `Uint8Array`: there is no such key.
+   * A rejection means that the keys cannot be asked now. Asked once at a time per id; ids come from the wire.
    */
   get(id: string): Bytes | undefined | Promise<Bytes | undefined>;
 }
@@ -42,14 +44,19 @@ const keyId = /^[\x21-\x7e]{1,128}$/;
  * stay through retry, dead letter and redrive; a program that copies records to a topic of another name makes them unreadable.
  * Headers and key are not secret.
  *
- * Comes after `compress` in `wire`, and before `claimCheck`, so that stored bodies are encrypted. Nothing (a tombstone) stays nothing.
+ * Comes after `compress` in `wire`, and before `claimCheck`, so that stored bodies are encrypted; in the other order a publish that
+ * `claimCheck` stored rejects with `CONFIG`. Nothing (a tombstone) stays nothing. Both headers are its own: what a publisher set under
+ * their names, such as those of a message that it forwards, goes.
  *
  * A wrong key, an unknown one or a body that somebody changed: dead letter (`invalid`) with the encrypted bytes. When the keys
  * cannot be asked, publishing rejects with `UNAVAILABLE`, and messages wait without counting attempts.
  *
  * n.b. Random nonces are good for 2^32 messages of a key: rotate before.
+ *
+ * @throws SluiceError `CONFIG`
  */
 export function encrypt(options: EncryptOptions): WireMiddleware {
+  checkOptions(options);
   const { plaintext = "refuse", topics } = options;
   const names = topics && new Set(topics.map(({ name }) => name));
   const isSecret = ({ topic }: WireMessage) => names?.has(topic) ?? true;
@@ -57,7 +64,10 @@ export function encrypt(options: EncryptOptions): WireMiddleware {
   return {
     name: "encrypt",
     outgoing(message) {
+      delete message.headers[algorithmHeader];
+      delete message.headers[keyHeader];
       if (!isSecret(message) || message.body === null) return undefined;
+      if (isClaim(message)) throw tooLate(message);
       const id = options.keys.current;
       if (!keyId.test(id)) {
         throw new SluiceError(
@@ -83,6 +93,33 @@ export function encrypt(options: EncryptOptions): WireMiddleware {
   };
 }
 
+function checkOptions(options: EncryptOptions): void {
+  checkObject("encrypt: its argument", options, "give { keys: { current, get } }");
+  const { keys, plaintext, topics } = options;
+  checkMethods(
+    "encrypt: keys",
+    keys,
+    ["get"],
+    "give { current, get }: the id of the current key, and the key of an id",
+  );
+  if (typeof keys.current !== "string")
+    throw new SluiceError("CONFIG", `encrypt: keys.current is ${shown(keys.current)}; give the id of the current key`);
+  checkChoice("encrypt: plaintext", plaintext, ["refuse", "accept"]);
+  if (topics === undefined) return;
+  // n.b. What has no name would be no topic, and no message of it would be encrypted.
+  const wrong: unknown = Array.isArray(topics) ? topics.findIndex((each) => typeof each?.name !== "string") : topics;
+  if (wrong !== -1)
+    throw new SluiceError("CONFIG", `encrypt: topics is no list of topics; give what topic("…") made, not names`);
+}
+
+function tooLate({ id, topic }: WireMessage): SluiceError {
+  return new SluiceError(
+    "CONFIG",
+    `encrypt: the body of message ${id} to topic "${topic}" was stored by claimCheck before it could be encrypted, and lies there as it was; ` +
+      `put encrypt before claimCheck: wire: [cloudEvents(…), compress(…), encrypt(…), claimCheck(…)]`,
+  );
+}
+
 function withKey(key: Found | Promise<Found>, use: (key: Found) => void): void | Promise<void> {
   return key instanceof Promise ? key.then(use) : use(key);
 }
@@ -92,7 +129,7 @@ function seal(message: WireMessage, id: string, key: Found): void {
   if (!key)
     throw new SluiceError(
       "CONFIG",
-      `encrypt: there is no key "${id}", which is the current one; add it before it becomes current`,
+      `encrypt: there is no key "${id}", which is the current one; give its 32 bytes before it becomes current`,
     );
   // n.b. Not of the Runtime: a simulated one would repeat it, and with it the key is worth nothing.
   const nonce = webcrypto.getRandomValues(new Uint8Array(nonceBytes));
@@ -180,8 +217,9 @@ class Keyring {
       if (isSluiceError(cause)) throw cause;
       throw new UnavailableError(`encrypt: key "${id}" cannot be got now; see the cause`, { cause });
     }
-    if (bytes === undefined) return undefined;
-    if (!(bytes instanceof Uint8Array) || bytes.byteLength !== 32) {
+    // n.b. Of a plain object, `table["constructor"]` is a function; whoever publishes can ask for it.
+    if (!(bytes instanceof Uint8Array)) return undefined;
+    if (bytes.byteLength !== 32) {
       // n.b. Not a matter of the message: it waits until the key is right.
       throw new UnavailableError(`encrypt: key "${id}" is not 32 bytes; give AES-256 keys`);
     }

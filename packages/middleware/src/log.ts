@@ -1,5 +1,13 @@
-import { type Context, type DeliveryMiddleware, isSluiceError, type Logger, nodeRuntime } from "@sluice/core";
+import {
+  type Context,
+  type DeliveryMiddleware,
+  isSluiceError,
+  type Logger,
+  nodeRuntime,
+  SluiceError,
+} from "@sluice/core";
 import type { Outcome, Runtime } from "@sluice/core";
+import { checkChoice, shown } from "./options.ts";
 
 /** A method of the logger. */
 export type LogLevel = keyof Logger;
@@ -41,15 +49,23 @@ export interface LogLine {
 const usual = ["correlation-id", "causation-id", "traceparent"];
 const secret = /authorization|cookie|token|secret|password|credential|signature|api-?key/i;
 
+/** n.b. A call of any other one throws, and its line would be lost without a word. */
+const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+
 /** Characters of a header's value, id or error code that are shown. */
-const shown = 256;
+const mostCharacters = 256;
 
 /**
  * One line per delivery, when its handling has ended: topic, group, id, attempt, outcome, duration, error code and chosen headers; no
  * payload, no error text. A logger that throws changes nothing. Put it first, so that it sees what the others come to.
+ *
+ * @throws SluiceError `CONFIG` for a level that loggers do not have, or lists that are none
  */
 export function log(options: LogOptions = {}): DeliveryMiddleware {
   const { level = "info", failureLevel = "warn", headers = usual, redact = [], runtime = nodeRuntime } = options;
+  for (const [name, value] of Object.entries({ level, failureLevel })) checkChoice(`log: ${name}`, value, levels);
+  if (headers !== "all") checkList("headers", headers);
+  checkList("redact", redact);
   const hidden = redact.map((each) => (typeof each === "string" ? each.toLowerCase() : each));
   const hides = (name: string): boolean =>
     secret.test(name) ||
@@ -89,6 +105,11 @@ export function log(options: LogOptions = {}): DeliveryMiddleware {
   };
 }
 
+function checkList(name: string, given: unknown): void {
+  if (Array.isArray(given)) return;
+  throw new SluiceError("CONFIG", `log: ${name} is ${shown(given)}; give a list of names`);
+}
+
 /** n.b. A pattern with the flag `g` remembers where it was. */
 function matches(pattern: RegExp, name: string): boolean {
   pattern.lastIndex = 0;
@@ -112,5 +133,5 @@ function codeOf(error: unknown): string {
 }
 
 function cut(text: string): string {
-  return text.length > shown ? `${text.slice(0, shown)}…` : text;
+  return text.length > mostCharacters ? `${text.slice(0, mostCharacters)}…` : text;
 }

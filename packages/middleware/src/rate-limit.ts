@@ -1,6 +1,7 @@
 import { type Context, type DeliveryMiddleware, milliseconds, nodeRuntime, SluiceError } from "@sluice/core";
 import type { Duration, Runtime } from "@sluice/core";
 import { sleep } from "@sluice/core/driver";
+import { checkFunction, checkObject, shown } from "./options.ts";
 
 export interface RateLimitOptions {
   /** Messages that may begin in the time `per`, on average. */
@@ -41,7 +42,9 @@ const forgottenMs = 60_000;
  * @throws SluiceError `CONFIG` for a limit, burst or number of keys below 1, or a time of 0
  */
 export function rateLimit(options: RateLimitOptions): DeliveryMiddleware {
+  checkObject("rateLimit: its argument", options, 'give { limit, per }, such as { limit: 100, per: "1s" }');
   const { limit, per, key = () => "", keys = 10_000, runtime = nodeRuntime } = options;
+  checkFunction("rateLimit: key", key);
   const perMs = milliseconds(per, "rateLimit per");
   const everyMs = perMs / limit;
   const { burst = Math.max(1, Math.floor(100 / everyMs)) } = options;
@@ -114,5 +117,5 @@ class Reserved {
 
 function atLeastOne(name: string, value: number): void {
   if (value >= 1 && Number.isFinite(value)) return;
-  throw new SluiceError("CONFIG", `rateLimit: ${name} is ${value}; give a number of at least 1`);
+  throw new SluiceError("CONFIG", `rateLimit: ${name} is ${shown(value)}; give a number of at least 1`);
 }

@@ -1,9 +1,10 @@
-import { randomBytes } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { randomBytes, randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { connect, isSluiceError, topic, UnavailableError } from "@sluice/core";
-import { memory } from "@sluice/memory";
+import { memory, MemoryBroker } from "@sluice/memory";
 import type { S3 } from "@aws-sdk/client-s3";
 import { afterAll, describe, expect, expectTypeOf, test } from "vitest";
 import {
@@ -28,6 +29,14 @@ const newFolder = () => join(root, String(folders++));
 const large = randomBytes(5000);
 const options = { threshold: 1000 };
 const never = new AbortController().signal;
+
+const unexpected = () => Promise.reject(new Error("nobody should call it"));
+const noClient: S3Like = {
+  putObject: unexpected,
+  getObject: unexpected,
+  deleteObject: unexpected,
+  listObjectsV2: unexpected,
+};
 
 function setUp(more: Parameters<typeof claimCheck>[1] = {}) {
   const folder = newFolder();
@@ -178,6 +187,51 @@ describe("what is wrong with a reference", () => {
   });
 });
 
+describe("a reference to what can be no claim is a dead letter, not an outage that stops the group", () => {
+  async function sentTo(name: string) {
+    const { folder, store, middleware } = setUp();
+    const sent = await outgoing(middleware, wireMessage({ body: large }));
+    const claim = { ...(JSON.parse(Buffer.from(sent.body ?? []).toString()) as object), dataref: `claim:${name}` };
+    return { folder, store, middleware, sent: { ...sent, body: Buffer.from(JSON.stringify(claim)) } };
+  }
+
+  test.each([
+    ["a folder", "2026-12-05"],
+    ["a name that is longer than names can be", "a".repeat(300)],
+    ["a file as if it were a folder", "2026-12-05/x/y"],
+  ])("%s", async (_, name) => {
+    const { store, middleware, sent } = await sentTo(name);
+    await store.put("2026-12-05/x", large, never);
+    expect(await refusal(incoming(middleware, sent))).toContain("which is not there");
+  });
+
+  test.skipIf(process.platform === "win32")("a pipe, into which nobody writes", async () => {
+    const { folder, middleware, sent } = await sentTo("pipe");
+    execFileSync("mkfifo", [join(folder, "pipe")]);
+    expect(await refusal(incoming(middleware, sent))).toContain("which is not there");
+  });
+
+  const s3Error = (name: string) => Object.assign(new Error(name), { name });
+  test.each([
+    ["NoSuchKey", "which is not there"],
+    ["KeyTooLongError", "which is not there"],
+    ["InvalidObjectState", "which is not there"],
+    ["InvalidRange", "which is not what was stored"],
+  ])("S3 says %s", async (name, expected) => {
+    const client = { ...noClient, putObject: async () => {}, getObject: () => Promise.reject(s3Error(name)) };
+    const middleware = [claimCheck(s3Claims({ client, bucket: "claims" }), options)];
+    const sent = await outgoing(middleware, wireMessage({ body: large }));
+    expect(await refusal(incoming(middleware, sent))).toContain(expected);
+  });
+
+  test.each(["NoSuchBucket", "AccessDenied", "SlowDown"])("S3 says %s: an outage", async (name) => {
+    const client = { ...noClient, putObject: async () => {}, getObject: () => Promise.reject(s3Error(name)) };
+    const middleware = [claimCheck(s3Claims({ client, bucket: "claims" }), options)];
+    const sent = await outgoing(middleware, wireMessage({ body: large }));
+    await expect(incoming(middleware, sent)).rejects.toThrow(UnavailableError);
+  });
+});
+
 describe("a store that is down", () => {
   const down: ClaimStore = {
     base: "claim:",
@@ -244,18 +298,62 @@ describe("a store that is down", () => {
 });
 
 describe("the sweep", () => {
+  /** Of others, in a folder or bucket that is not ours alone; each is older than any claim. */
+  const foreign = [
+    "customers.db",
+    "photos/cat.jpg",
+    "logs/2020-01-01/app.log",
+    "backups/2020-01-01/dump",
+    "2020-01-01.tar",
+    `exports/${randomUUID()}`,
+    `2020-99-99/${randomUUID()}`,
+    `2020-01-01/${randomUUID()}.json`,
+    `2020-01-01/.${randomUUID()}`,
+    `x2020-01-01/${randomUUID()}`,
+  ];
+
+  test("leaves what is no claim, in a folder", async () => {
+    const { folder, store, middleware } = setUp();
+    for (const name of foreign) {
+      await mkdir(dirname(join(folder, name)), { recursive: true });
+      await writeFile(join(folder, name), "precious");
+      await utimes(join(folder, name), 0, 0);
+    }
+    await outgoing(middleware, wireMessage({ body: large }));
+    const runtime = { wallMs: () => Date.parse("2998-01-01") };
+    expect(await sweepClaims(store, { runtime })).toEqual({ deleted: 1, bytes: 5000, kept: 0, errors: [] });
+    for (const name of foreign) expect(await readFile(join(folder, name), "utf8")).toBe("precious");
+  });
+
+  test("leaves what is no claim, in a bucket", async () => {
+    const claim = `2020-01-01/${randomUUID()}`;
+    const deleted: string[] = [];
+    const client: S3Like = {
+      ...noClient,
+      listObjectsV2: async () => ({
+        Contents: [...foreign, claim].map((Key) => ({ Key, LastModified: new Date(0), Size: 1 })),
+      }),
+      deleteObject: async ({ Key }) => void deleted.push(Key),
+    };
+    expect(await sweepClaims(s3Claims({ client, bucket: "company-data" }))).toMatchObject({ deleted: 1, kept: 0 });
+    expect(deleted).toEqual([claim]);
+  });
+
+  const ids = Array.from({ length: 4 }, () => randomUUID());
+  const [old, young] = ids;
+
   test("takes what has expired and is old enough, half-written files too", async () => {
     const { folder, store } = setUp();
     const days = { gone: "2026-01-01", wanted: "2999-01-01" };
     for (const name of [
-      `${days.gone}/old`,
-      `${days.gone}/young`,
-      `${days.wanted}/old`,
-      "unnamed",
-      `${days.gone}/.x.part`,
+      `${days.gone}/${old}`,
+      `${days.gone}/${young}`,
+      `${days.wanted}/${old}`,
+      `orders/eu/${days.gone}/${old}`,
+      `${days.gone}/.${ids[2]}.part`,
     ]) {
       await store.put(name, large, never);
-      if (!name.endsWith("young")) await utimes(join(folder, name), 0, 0);
+      if (!name.endsWith(String(young))) await utimes(join(folder, name), 0, 0);
     }
     const runtime = { wallMs: () => Date.parse("2026-02-01") };
     const before = await readdir(folder, { recursive: true });
@@ -266,18 +364,18 @@ describe("the sweep", () => {
       kept: 2,
       errors: [],
     });
-    expect(before).toContain(`${days.gone}/young`);
-    expect((await readdir(folder, { recursive: true })).toSorted()).toEqual(
-      [".sluice-claims", days.gone, `${days.gone}/young`, days.wanted, `${days.wanted}/old`].toSorted(),
-    );
-    await utimes(join(folder, days.gone, "young"), 0, 0);
+    expect(before).toContain(`${days.gone}/${young}`);
+    expect(
+      (await readdir(folder, { recursive: true })).filter((name) => !name.startsWith("orders")).toSorted(),
+    ).toEqual([".sluice-claims", days.gone, `${days.gone}/${young}`, days.wanted, `${days.wanted}/${old}`].toSorted());
+    await utimes(join(folder, days.gone, String(young)), 0, 0);
     await sweepClaims(store, { runtime });
     expect(await readdir(folder)).not.toContain(days.gone);
   });
 
   test("goes on after an object that cannot be deleted, and ends when it is told to", async () => {
     const { store } = setUp();
-    await store.put("2026-01-01/a", large, never);
+    await store.put(`2026-01-01/${old}`, large, never);
     const stubborn = { ...store, delete: () => Promise.reject(new Error("no")) };
     const runtime = { wallMs: () => Date.parse("2999-01-01") };
     expect(await sweepClaims(stubborn, { runtime })).toMatchObject({ deleted: 0, errors: [new Error("no")] });
@@ -320,7 +418,7 @@ test("the client of the AWS SDK fits", () => {
     ["b", "../"],
     ["B!", ""],
   ]) {
-    expect(() => s3Claims({ client: {} as S3Like, bucket: bucket ?? "", prefix: prefix ?? "" })).toThrow(
+    expect(() => s3Claims({ client: noClient, bucket: bucket ?? "", prefix: prefix ?? "" })).toThrow(
       expect.objectContaining({ code: "CONFIG" }),
     );
   }
@@ -337,6 +435,61 @@ test("options that make no sense", () => {
     expect(() => claimCheck(fileClaims("x"), wrong)).toThrow(expect.objectContaining({ code: "CONFIG" }));
   }
   expect(() => fileClaims("")).toThrow(expect.objectContaining({ code: "CONFIG" }));
+  const noStore = { base: "claim:" } as ClaimStore;
+  const wrong: readonly (readonly [string, () => unknown])[] = [
+    ["claimCheck: the store is undefined; give fileClaims", () => claimCheck(undefined as never)],
+    ["claimCheck: the store has no put, get; give fileClaims", () => claimCheck(noStore)],
+    [
+      "claimCheck: the base of the store is undefined",
+      () => claimCheck({ ...fileClaims("x"), base: undefined } as never),
+    ],
+    ["s3Claims: its argument is undefined; give", () => s3Claims(undefined as never)],
+    ["s3Claims: the bucket is undefined; give its name", () => s3Claims({ client: noClient } as never)],
+    ["s3Claims: the client has no putObject, getObject", () => s3Claims({ client: {} as S3Like, bucket: "claims" })],
+  ];
+  for (const [message, make] of wrong) {
+    expect(make).toThrow(
+      expect.objectContaining({ code: "CONFIG", message: expect.stringContaining(message) as string }),
+    );
+  }
+});
+
+test("a sweep of what is no store", async () => {
+  await expect(sweepClaims({} as ClaimStore)).rejects.toThrow(
+    "sweepClaims: the store has no list, delete; give fileClaims",
+  );
+});
+
+test("one hostile reference does not stop a group", async () => {
+  const { store, middleware } = setUp();
+  await store.put("2026-12-05/x", large, never);
+  const broker = new MemoryBroker();
+  const bus = await connect(memory({ broker }), { middleware: { wire: middleware } });
+  const Reports = topic<number>("reports", { groups: ["g"] });
+  const seen: number[] = [];
+  await bus.subscribe(Reports, { group: "g" }, (payload) => void seen.push(payload));
+  const claim = { dataref: "claim:2026-12-05", sha256: "0".repeat(64), size: 10 };
+  const headers = { "content-type": "application/vnd.sluice.claim+json" };
+  const dead = bus.settled(Reports, { fate: "dead-letter" });
+  broker.publish("reports", { id: "evil", body: Buffer.from(JSON.stringify(claim)), headers });
+  expect(await dead).toMatchObject({ reason: "invalid" });
+  const done = bus.settled(Reports, { fate: "done" });
+  await bus.publish(Reports, 1);
+  await done;
+  expect(seen).toEqual([1]);
+  await bus.close();
+});
+
+test("a body that goes on with the headers of another message has no reference of it", async () => {
+  const { middleware } = setUp();
+  const both = [cloudEvents({ source: "/s" }), ...middleware];
+  const first = await outgoing(both, wireMessage({ body: large }));
+  expect(first.headers["ce-dataref"]).toMatch(/^claim:/);
+  const { "content-type": _, ...headers } = first.headers;
+  const forwarded = await outgoing(both, wireMessage({ headers }));
+  expect(Object.keys(forwarded.headers).filter((name) => name.includes("dataref"))).toEqual([]);
+  const own = await outgoing(both, wireMessage({ headers: { "ce-dataref": "https://example.com/x" } }));
+  expect(own.headers["ce-dataref"]).toBe("https://example.com/x");
 });
 
 test("on a bus: several groups, and a dead letter that names what is missing", async () => {

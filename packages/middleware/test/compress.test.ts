@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as zlib from "node:zlib";
-import { isSluiceError } from "@sluice/core";
+import { connect, isSluiceError, topic } from "@sluice/core";
+import { memory } from "@sluice/memory";
 import { describe, expect, test } from "vitest";
 import { codecs, writer } from "../src/compress.ts";
 import { type Algorithm, compress } from "../src/index.ts";
@@ -90,6 +91,70 @@ test("what its publisher packed is not packed again, and is unpacked for readers
   await expect(incoming([compress()], layers(4))).rejects.toThrow("is packed more than 3 times");
 });
 
+describe("the headers of a message that is forwarded do not make another one unreadable", () => {
+  const both = [compress({ threshold: 10 })];
+  const short = [compress({ threshold: 1000 })];
+  // n.b. Some texts of one character are brotli: of nothing.
+  const bodies = ["3", "5", "7", ";", "{}", '{"a":1}', text];
+
+  test.each(["gzip", "X-GZIP", "br", "zstd", "gzip, gzip", "br, zstd"])("%s", async (encoding) => {
+    for (const middleware of [both, short]) {
+      for (const body of bodies) {
+        const made = wireMessage({ body: Buffer.from(body), headers: { "content-encoding": encoding } });
+        const forwarded = await outgoing(middleware, made);
+        expect(forwarded.headers["content-encoding"]).toBe(body === text ? "gzip" : undefined);
+        expect(textOf((await incoming(middleware, forwarded)).body)).toBe(body);
+      }
+    }
+  });
+
+  test("a tombstone, and what is encoded by somebody else", async () => {
+    const nothing = await outgoing(both, wireMessage({ body: null, headers: { "content-encoding": "gzip" } }));
+    expect({ ...nothing.headers }).toEqual({});
+    const given = { "content-encoding": "aes128gcm, gzip" };
+    const foreign = await outgoing(both, wireMessage({ body: Buffer.from(text), headers: given }));
+    expect(foreign.headers["content-encoding"]).toBe("aes128gcm, gzip");
+    const got = await incoming(both, foreign);
+    expect(got.headers["content-encoding"]).toBe("aes128gcm");
+    expect(textOf(got.body)).toBe(text);
+  });
+
+  test.each([
+    ["gzip", () => zlib.gzipSync(text)],
+    ["br", () => zlib.brotliCompressSync(text)],
+    ["zstd", () => zlib.zstdCompressSync(text)],
+  ])("%s by its publisher goes as it is", async (encoding, make) => {
+    const body = make();
+    const made = await outgoing(both, wireMessage({ body, headers: { "content-encoding": encoding } }));
+    expect(made.body).toBe(body);
+    expect(made.headers["content-encoding"]).toBe(encoding);
+    expect(textOf((await incoming(both, made)).body)).toBe(text);
+  });
+
+  test("brotli by its publisher, that is larger than what is read: it is not packed twice", async () => {
+    const body = zlib.brotliCompressSync(Buffer.alloc(2 * mebibyte));
+    const made = wireMessage({ body, headers: { "content-encoding": "br" } });
+    expect((await outgoing([compress({ maxBytes: mebibyte })], made)).headers["content-encoding"]).toBe("br");
+  });
+
+  test("on a bus", async () => {
+    const bus = await connect(memory(), { middleware: { wire: [compress()] } });
+    const [First, Second] = [topic<string>("first"), topic<string>("second")];
+    const got: string[] = [];
+    const two = Promise.withResolvers<void>();
+    await bus.subscribe(Second, { group: "g" }, (payload) => void (got.push(payload) === 2 && two.resolve()));
+    await bus.subscribe(First, { group: "g" }, async (_payload, context) => {
+      const { "content-type": _, ...headers } = context.message.headers;
+      expect(headers["content-encoding"]).toBe("gzip");
+      for (const payload of ["short", text]) await context.publish(Second, payload, { headers });
+    });
+    await bus.publish(First, text);
+    await two.promise;
+    expect(new Set(got)).toEqual(new Set(["short", text]));
+    await bus.close();
+  });
+});
+
 const zeros = new Uint8Array(mebibyte);
 const repeated = (part: Uint8Array, times: number) => Buffer.concat(Array.from({ length: times }, () => part));
 /** Real ones: a gibibyte in a mebibyte, 64 MiB in some hundred bytes. With their content encodings. */
@@ -130,6 +195,24 @@ test.each(algorithms)("%s: a damaged body is refused", async (algorithm) => {
     const error: unknown = await incoming([compress()], { ...sent, body: damaged }).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: "INVALID_PAYLOAD", message: expect.stringContaining("is damaged") as string });
   }
+});
+
+test("what follows after the end of a body is not lost: it is refused", async () => {
+  const [one, two] = [zlib.zstdCompressSync("one"), zlib.zstdCompressSync("two")];
+  const skipped = Buffer.concat([Buffer.from("502a4d1800000000", "hex"), one]);
+  const several = zlib.brotliCompressSync("one");
+  for (const [token, body] of [
+    ["zstd", Buffer.concat([one, two])],
+    ["zstd", skipped],
+    ["br", Buffer.concat([several, several])],
+    ["gzip", Buffer.concat([zlib.gzipSync("one"), Buffer.from("two")])],
+  ] as const) {
+    const sent = wireMessage({ body, headers: { "content-encoding": token } });
+    await expect(incoming([compress()], sent)).rejects.toMatchObject({ code: "INVALID_PAYLOAD" });
+  }
+  const members = Buffer.concat([zlib.gzipSync("one"), zlib.gzipSync("two")]);
+  const both = wireMessage({ body: members, headers: { "content-encoding": "gzip" } });
+  expect(textOf((await incoming([compress()], both)).body)).toBe("onetwo");
 });
 
 test("options that make no sense, and a Node without zstd", async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { connect, isSluiceError, topic, UnavailableError } from "@sluice/core";
 import { memory } from "@sluice/memory";
 import { describe, expect, test } from "vitest";
-import { encrypt } from "../src/index.ts";
+import { claimCheck, type ClaimStore, encrypt } from "../src/index.ts";
 import { incoming, outgoing, textOf, wireMessage } from "./wire-support.ts";
 
 const first = randomBytes(32);
@@ -14,6 +14,15 @@ function keyring(current = "k1", all: Record<string, Uint8Array> = { k1: first, 
 }
 
 const secret = encrypt({ keys: keyring() });
+
+const unexpected = () => Promise.reject(new Error("nobody should call it"));
+const noStore: ClaimStore = {
+  base: "claim:",
+  put: unexpected,
+  get: unexpected,
+  delete: unexpected,
+  list: async function* () {},
+};
 
 async function refusal(run: Promise<unknown>): Promise<Error> {
   const error: unknown = await run.then(
@@ -119,6 +128,44 @@ test("topics that are not secret, and producers that do not encrypt yet", async 
   expect(textOf((await incoming([lenient], plain)).body)).toBe('{"a":1}');
 });
 
+describe("a message that goes on with the headers of another one", () => {
+  const { headers } = sent;
+
+  test("to a topic that is not secret", async () => {
+    const some = encrypt({ keys: keyring(), topics: [topic("cards")] });
+    const forwarded = await outgoing([some], wireMessage({ headers }));
+    expect({ ...forwarded.headers }).toEqual({});
+    expect(textOf((await incoming([some], forwarded)).body)).toBe('{"a":1}');
+  });
+
+  test("as a tombstone", async () => {
+    const forwarded = await outgoing([secret], wireMessage({ headers, body: null }));
+    expect({ ...forwarded.headers }).toEqual({});
+    expect((await incoming([secret], forwarded)).body).toBeNull();
+  });
+
+  test("encrypted anew", async () => {
+    const forwarded = await outgoing([encrypt({ keys: keyring("k2") })], wireMessage({ headers }));
+    expect(forwarded.headers["encryption-key"]).toBe("k2");
+    expect(textOf((await incoming([secret], forwarded)).body)).toBe('{"a":1}');
+  });
+});
+
+test("after claimCheck, which has stored the body as it was: refused, and the right order is named", async () => {
+  const stored: Uint8Array[] = [];
+  const store = { ...noStore, put: async (_: string, body: Uint8Array) => void stored.push(body) };
+  const check = claimCheck(store, { threshold: 5 });
+  const wrong = await outgoing([check, secret], wireMessage()).catch((error: unknown) => error);
+  expect(wrong).toMatchObject({
+    code: "CONFIG",
+    message: expect.stringContaining("put encrypt before claimCheck: wire: [cloudEvents(…)") as string,
+  });
+  expect((await outgoing([secret, check], wireMessage())).headers).toHaveProperty("dataref");
+  expect(stored.map((body) => textOf(body)?.includes('"a"'))).toEqual([true, false]);
+  const some = encrypt({ keys: keyring(), topics: [topic("cards")] });
+  expect((await outgoing([check, some], wireMessage())).headers).toHaveProperty("dataref");
+});
+
 describe("keys that cannot be had", () => {
   test("the service is down: unavailable, not invalid", async () => {
     let down = true;
@@ -139,6 +186,14 @@ describe("keys that cannot be had", () => {
 
   test.each([["no key", {}, "CONFIG"]])("publishing with %s", async (_, all, code) => {
     await expect(outgoing([encrypt({ keys: keyring("k1", all) })], wireMessage())).rejects.toMatchObject({ code });
+  });
+
+  test.each(["constructor", "toString", "k3"])("what is no key, of a plain object: %s", async (id) => {
+    const table: Record<string, Uint8Array> = { k1: first, k3: null as never };
+    const plain = encrypt({ keys: { current: "k1", get: (each) => table[each] } });
+    const made = await outgoing([plain], wireMessage());
+    made.headers["encryption-key"] = id;
+    expect((await refusal(incoming([plain], made))).message).toContain(`key "${id}", which does not exist`);
   });
 
   test("a key of another length waits until it is right", async () => {

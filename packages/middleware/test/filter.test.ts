@@ -68,6 +68,16 @@ test("a predicate that throws fails the attempt", async () => {
   expect([handled, fates]).toEqual([[], [["dead-letter", "exhausted"]]]);
 });
 
+test.for([undefined, null, 1, 0, {}])(
+  "a predicate that gives %j drops nothing: it fails the attempt",
+  async (given) => {
+    const forgetful = filter((() => given) as unknown as () => boolean);
+    const { handled, fates, counters } = await publish(forgetful, ["eu"]);
+    expect([handled, fates]).toEqual([[], [["dead-letter", "exhausted"]]]);
+    expect(counters).toMatchObject({ dropped: 0, retried: 1, deadLettered: 1 });
+  },
+);
+
 test("refuses what is not a function", () => {
   expect(() => filter("eu" as unknown as () => boolean)).toThrow("the predicate is a string");
 });

@@ -322,7 +322,38 @@ describe("the options of idempotent", () => {
       await clock.run(settled);
     }
     expect(handler).toHaveBeenCalledTimes(1);
-    expect((await store.acquire("42", "test", 1)).state).toBe("completed");
+    expect((await store.acquire("billing/42", "test", 1)).state).toBe("completed");
+  });
+
+  it("a key of one's own is each group's own", async () => {
+    once = idempotent(store, { runtime: clock.runtime, key: () => "42" });
+    const handler = vi.fn<Handler<number>>();
+    await clock.run(listen(handler));
+    await clock.run(listen(handler, { group: "mail" }));
+    for (const each of ["a", "b"]) await deliver(1, each);
+    await clock.settle();
+    expect(handler).toHaveBeenCalledTimes(2);
+    expect(handler.mock.calls.map(([, context]) => context.group).toSorted()).toEqual([group, "mail"]);
+  });
+
+  it.for<[string, unknown]>([
+    ["an empty text", ""],
+    ["a value that is undefined", undefined],
+    ["a value that is null", null],
+    ["a value that is 42", 42],
+    ["a value that is of type object", Promise.resolve("42")],
+  ])("%s is no key: tried again, then a dead letter, and nothing counts as a duplicate", async ([what, given]) => {
+    once = idempotent(store, { runtime: clock.runtime, key: () => given as string });
+    const acquire = vi.spyOn(store, "acquire");
+    await clock.run(listen(() => expect.fail("it was handled"), { retry: { attempts: 3 } }));
+    for (const each of ["a", "b"]) {
+      expect(await deliver(1, each)).toMatchObject({ fate: "dead-letter", reason: "exhausted" });
+    }
+    const { letters } = await clock.run(bus.deadLetters(Orders, { group }).list());
+    expect(letters.map(({ attempts }) => attempts)).toEqual([3, 3]);
+    expect(letters[0]?.errorMessage).toContain(`idempotent: option key gave ${what} for message a of topic "orders"`);
+    expect(acquire).not.toHaveBeenCalled();
+    expect(once.counters).toMatchObject({ completed: 0, duplicates: 0 });
   });
 
   it.for(["a\u0000b", "x".repeat(513), "broken \uD800", "broken \uD801"])(

@@ -92,12 +92,17 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** A link is no object: it could lead anywhere. A pipe would be waited for until somebody writes. */
+const readFlags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
 async function read(path: string, maxBytes: number): Promise<Bytes | undefined> {
-  // A link is no object: it could lead anywhere.
-  const file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)).catch(absent);
+  const file = await open(path, readFlags).catch(absent);
   if (!file) return undefined;
   try {
-    const { size } = await file.stat();
+    const found = await file.stat();
+    // n.b. A folder can be opened, and not read.
+    if (!found.isFile()) return undefined;
+    const { size } = found;
     const body = Buffer.allocUnsafeSlow(Math.min(size, maxBytes + 1));
     let at = 0;
     while (at < body.length) {
@@ -111,9 +116,12 @@ async function read(path: string, maxBytes: number): Promise<Bytes | undefined> 
   }
 }
 
+/** What the file system says of a name under which no file can be. n.b. Anything else is an outage, and stops a group. */
+const absences: ReadonlySet<unknown> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EISDIR", "ENAMETOOLONG", "ENXIO"]);
+
 function absent(error: unknown): undefined {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return undefined;
+  if (absences.has(code)) return undefined;
   throw error;
 }
 

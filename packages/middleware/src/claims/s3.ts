@@ -1,4 +1,5 @@
-import { SluiceError } from "@sluice/core";
+import { type Bytes, SluiceError } from "@sluice/core";
+import { checkMethods, checkObject, shown } from "../options.ts";
 import { type ClaimStore, isClaimName, isClaimPrefix, type StoredClaim } from "./store.ts";
 
 interface CallOptions {
@@ -44,15 +45,19 @@ export interface S3ClaimsOptions {
  * message waits for ever instead of becoming a dead letter.
  * @throws SluiceError `CONFIG`
  */
-export function s3Claims({ client, bucket, prefix = "" }: S3ClaimsOptions): ClaimStore {
-  if (!/^[a-z0-9][a-z0-9.-]+$/.test(bucket))
-    throw new SluiceError("CONFIG", `s3Claims: the bucket is ${JSON.stringify(bucket)}; give its name`);
+export function s3Claims(options: S3ClaimsOptions): ClaimStore {
+  checkObject("s3Claims: its argument", options, "give { client, bucket }");
+  const { client, bucket, prefix = "" } = options;
+  if (typeof bucket !== "string" || !/^[a-z0-9][a-z0-9.-]+$/.test(bucket))
+    throw new SluiceError("CONFIG", `s3Claims: the bucket is ${shown(bucket)}; give its name`);
   if (!isClaimPrefix(prefix)) {
     throw new SluiceError(
       "CONFIG",
       `s3Claims: the prefix is ${JSON.stringify(prefix)}; give letters, digits and "/", ending with "/"`,
     );
   }
+  const methods = ["putObject", "getObject", "deleteObject", "listObjectsV2"];
+  checkMethods("s3Claims: the client", client, methods, "give an S3 of @aws-sdk/client-s3");
   const place = (name: string) => ({ Bucket: bucket, Key: prefix + name });
   return {
     base: `s3://${bucket}/${prefix}`,
@@ -65,9 +70,7 @@ export function s3Claims({ client, bucket, prefix = "" }: S3ClaimsOptions): Clai
         const { Body } = await client.getObject({ ...place(name), Range: `bytes=0-${maxBytes}` }, { abortSignal });
         return await Body?.transformToByteArray();
       } catch (error) {
-        // n.b. Not by the status: a bucket that is missing answers 404, too.
-        if (error instanceof Error && error.name === "NoSuchKey") return undefined;
-        throw error;
+        return absent(error);
       }
     },
     async delete(name) {
@@ -75,6 +78,20 @@ export function s3Claims({ client, bucket, prefix = "" }: S3ClaimsOptions): Clai
     },
     list: () => list(client, bucket, prefix),
   };
+}
+
+/**
+ * What S3 says of a key under which no claim can be read, now or later: none, longer than a key can be, in an archive. n.b. Not by
+ * the status: a bucket that is missing answers 404, too. Anything else is an outage, and stops a group.
+ */
+const absences: ReadonlySet<string> = new Set(["NoSuchKey", "KeyTooLongError", "InvalidObjectState"]);
+
+function absent(error: unknown): Bytes | undefined {
+  const name = error instanceof Error ? error.name : "";
+  // n.b. The range of an empty object: there is nothing in it to begin with.
+  if (name === "InvalidRange") return new Uint8Array();
+  if (absences.has(name)) return undefined;
+  throw error;
 }
 
 async function* list(client: S3Like, bucket: string, prefix: string): AsyncGenerator<StoredClaim> {

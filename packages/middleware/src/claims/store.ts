@@ -1,5 +1,6 @@
 import { type Duration, milliseconds, nodeRuntime } from "@sluice/core";
 import type { Bytes, Runtime } from "@sluice/core";
+import { checkMethods } from "../options.ts";
 
 /**
  * Where `claimCheck` keeps bodies. A rejection means that the store cannot be asked now; it is tried again. Names have passed
@@ -14,7 +15,7 @@ export interface ClaimStore {
   get(name: string, maxBytes: number, signal: AbortSignal): Promise<Bytes | undefined>;
   /** Also what is not there. */
   delete(name: string): Promise<void>;
-  /** Every object, in any order, also leftovers of writes that ended half-way. */
+  /** Every object, in any order, also leftovers of writes that ended half-way. What is no claim may be among them. */
   list(): AsyncIterable<StoredClaim>;
 }
 
@@ -33,15 +34,24 @@ export function isClaimName(name: string): boolean {
   return name.length <= 512 && claimName.test(name);
 }
 
+export const storeHelp = "give fileClaims(folder), s3Claims({ … }), or another ClaimStore";
+
 /** What may stand before names: nothing, or a name and `/`. */
 export function isClaimPrefix(prefix: string): boolean {
   return prefix === "" || (prefix.endsWith("/") && isClaimName(prefix.slice(0, -1)));
 }
 
-/** The day after which an object is no longer wanted is the folder it lies in. */
-const expiryDay = /(?:^|\/)(\d{4}-\d{2}-\d{2})\/[^/]+$/;
+/**
+ * What {@link newClaimName} makes, and what is left of one whose writing ended half-way. The day after which it is no longer wanted
+ * is the folder it lies in. n.b. The store may hold things that are not ours: a day alone makes no claim of them.
+ */
+const claimObject =
+  /(?:^|\/)(\d{4}-\d{2}-\d{2})\/(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.part)$/i;
 
-/** A name for a new object. */
+/**
+ * A name for a new object.
+ * @param id a UUID: by it and its folder the sweep knows its own
+ */
 export function newClaimName(prefix: string, expiresAt: number, id: string): string {
   return `${prefix}${new Date(expiresAt).toISOString().slice(0, 10)}/${id}`;
 }
@@ -61,25 +71,31 @@ export interface SweepReport {
   readonly deleted: number;
   /** Of what was deleted. */
   readonly bytes: number;
+  /** Claims that stay: wanted, or too young. */
   readonly kept: number;
   /** Of single objects that could not be deleted; they are there in the next sweep. */
   readonly errors: readonly unknown[];
 }
 
 /**
- * Deletes objects whose expiry is over (their name says it) and that are older than `olderThan`: read or not, and those whose
+ * Deletes claims whose expiry is over (their name says it) and that are older than `olderThan`: read or not, and those whose
  * publish failed after they were stored. Run it once a day from anywhere; several at a time do no harm.
- * @throws what the store throws when it cannot be listed
+ *
+ * Only what `claimCheck` named, `…/<day>/<UUID>`, is ever deleted; whatever else is in the folder or bucket stays, and is not counted.
+ * @throws SluiceError `CONFIG`; what the store throws when it cannot be listed
  */
 export async function sweepClaims(store: ClaimStore, options: SweepOptions = {}): Promise<SweepReport> {
   const { olderThan = "1d", signal, runtime = nodeRuntime } = options;
+  checkMethods("sweepClaims: the store", store, ["list", "delete"], storeHelp);
   const now = runtime.wallMs();
   const before = now - milliseconds(olderThan, "olderThan of sweepClaims");
   const errors: unknown[] = [];
   let [deleted, bytes, kept] = [0, 0, 0];
   for await (const claim of store.list()) {
     if (signal?.aborted) break;
-    if (claim.storedAt >= before || isWanted(claim.name, now)) {
+    const endsAt = endOf(claim.name);
+    if (endsAt === undefined) continue;
+    if (claim.storedAt >= before || endsAt >= now) {
       kept++;
       continue;
     }
@@ -94,8 +110,9 @@ export async function sweepClaims(store: ClaimStore, options: SweepOptions = {})
   return { deleted, bytes, kept, errors };
 }
 
-function isWanted(name: string, now: number): boolean {
-  const end = Date.parse(`${expiryDay.exec(name)?.[1]}T23:59:59.999Z`);
-  // n.b. NaN: the name says nothing.
-  return end >= now;
+/** When a claim's expiry is over; `undefined` for what is none. */
+function endOf(name: string): number | undefined {
+  const [, day] = claimObject.exec(name) ?? [];
+  const end = Date.parse(`${day}T23:59:59.999Z`);
+  return Number.isNaN(end) ? undefined : end;
 }

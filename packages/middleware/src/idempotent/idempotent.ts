@@ -8,14 +8,15 @@ import {
   type Runtime,
   SluiceError,
 } from "@sluice/core";
+import { checkFunction, checkMethods } from "../options.ts";
 import type { IdempotencyStore } from "../stores/store.ts";
 import { failureOf, isOutcome, refuseTransactional, reportDuplicate } from "./runs.ts";
-import { defaultKey, storedKey } from "./key.ts";
+import { defaultKey, keyOfHandling } from "./key.ts";
 import { asked, Lock } from "./lock.ts";
 
 /** Options of {@link idempotent}. */
 export interface IdempotentOptions {
-  /** What makes two deliveries the same. @default group, topic and message id */
+  /** What makes two deliveries to a group the same: a text that is not empty. @default topic and message id */
   readonly key?: (context: Context) => string;
   /** How long the lock of a process that died keeps others away; extended while a handler runs. @default '5m' */
   readonly lock?: Duration;
@@ -60,6 +61,8 @@ interface Handling {
  * Effects can still happen twice: when the process dies, or loses its lock, between the effect and the record. Where the effect is in
  * PostgreSQL, `inbox` closes that gap. Not for broadcasts (without a `key` per instance) and transactional subscriptions.
  *
+ * A message for which `key` gives no text, or an empty one, fails its run with `CONFIG`: it is tried again, then dead-lettered.
+ *
  * A store that fails is an outage (`UnavailableError`): messages wait, and nothing is counted. A run whose lock is gone when
  * it ends fails with `LEASE_LOST`.
  *
@@ -70,6 +73,8 @@ interface Handling {
  */
 export function idempotent(store: IdempotencyStore, options: IdempotentOptions = {}): Idempotent {
   const { key: keyOf = defaultKey, lock: lockTime = "5m", ttl = "7d", runtime = nodeRuntime } = options;
+  checkStore(store);
+  checkFunction("idempotent: key", keyOf);
   const lockMs = positive(lockTime, "lock");
   const ttlMs = positive(ttl, "ttl");
   const counters = { completed: 0, duplicates: 0, deferred: 0, lost: 0 };
@@ -109,7 +114,7 @@ export function idempotent(store: IdempotencyStore, options: IdempotentOptions =
 
   async function idempotent(context: Context, next: () => Promise<void | Outcome>): Promise<void | Outcome> {
     refuseTransactional(context, "idempotent");
-    const key = storedKey(keyOf(context));
+    const key = keyOfHandling("idempotent", keyOf, context);
     const handling = handlings.get(context) ?? { owner: runtime.id(), handled: false };
     handlings.set(context, handling);
     const acquired = await asked("lock", key, () => store.acquire(key, handling.owner, lockMs));
@@ -135,6 +140,12 @@ function lockLost(key: string): SluiceError {
     "LEASE_LOST",
     `idempotent: the lock of "${key}" was lost while its handler ran; it runs again unless another run completes: make lock longer, or do not block the event loop`,
   );
+}
+
+function checkStore(store: unknown): void {
+  const methods = ["acquire", "renew", "complete", "release"];
+  const help = "give memoryStore(), redisStore(client) or postgresStore(pool)";
+  checkMethods("idempotent: the store", store, methods, help);
 }
 
 function positive(duration: Duration, option: string): number {

@@ -9,7 +9,8 @@ import {
   UnavailableError,
 } from "@sluice/core";
 import { failureOf, isOutcome, refuseTransactional, reportDuplicate } from "../idempotent/runs.ts";
-import { defaultKey, storedKey } from "../idempotent/key.ts";
+import { defaultKey, keyOfHandling } from "../idempotent/key.ts";
+import { checkFunction } from "../options.ts";
 import { quotedTable, type SqlQueries, type TableOptions } from "../stores/table.ts";
 import {
   checkUnbroken,
@@ -23,7 +24,7 @@ import {
 
 /** Options of {@link inbox}. */
 export interface InboxOptions extends TableOptions {
-  /** What makes two deliveries the same. @default group, topic and message id */
+  /** What makes two deliveries to a group the same: a text that is not empty. @default topic and message id */
   readonly key?: (context: Context) => string;
   /** How long handled messages are remembered: longer than one can come again. @default '7d' */
   readonly ttl?: Duration;
@@ -61,7 +62,8 @@ interface Plan {
  * done without the handler. Every end but done rolls back: an error, an outcome, the time limit, a lost lease.
  *
  * What the handler does elsewhere, `context.publish` included, is not part of the transaction. The table is made by
- * `createIdempotencyTable`. Not for broadcasts without a `key` per instance, and not for batch handlers.
+ * `createIdempotencyTable`. Not for broadcasts without a `key` per instance, and not for batch handlers. A message for which `key`
+ * gives no text, or an empty one, fails its run with `CONFIG`.
  *
  * A database that is away is an outage (`UnavailableError`); an error of the handler's own statements is the handler's.
  *
@@ -82,6 +84,8 @@ export function inbox<
   options: InboxOptions = {},
 ): Handler<Payload, C, NativeMessage> & { readonly counters: InboxCounters } {
   const runner = runnerOf(database);
+  if (typeof handler !== "function")
+    throw new SluiceError("CONFIG", "inbox: there is no handler; give a function of payload and context");
   const plan = planOf(options);
   const inbox: Handler<Payload, C, NativeMessage> = (payload, context) =>
     handle(runner, plan, context as Context, (transaction) =>
@@ -92,6 +96,7 @@ export function inbox<
 
 function planOf(options: InboxOptions): Plan {
   const { key = defaultKey, ttl = "7d", defer = "1s" } = options;
+  checkFunction("inbox: key", key);
   const ttlMs = milliseconds(ttl, "ttl of inbox");
   if (ttlMs < 1) throw new SluiceError("CONFIG", `inbox: ttl is ${JSON.stringify(ttl)}; give a millisecond or more`);
   const counters = { committed: 0, duplicates: 0, deferred: 0 };
@@ -129,7 +134,7 @@ async function handle<Transaction extends SqlQueries>(
 ): Promise<void | Outcome> {
   refuseTransactional(context, "inbox");
   const { signal } = context; // n.b. the next run has another one
-  const key = storedKey(plan.keyOf(context));
+  const key = keyOfHandling("inbox", plan.keyOf, context);
   const progress: Progress = { stage: "before" };
   // What is not to be committed leaves the transaction as an error.
   const rollBack = (value: void | Outcome): never => {

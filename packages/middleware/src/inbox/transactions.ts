@@ -1,3 +1,4 @@
+import { checkMethods } from "../options.ts";
 import type { SqlQueries } from "../stores/table.ts";
 
 /** Whatever runs a function in one transaction: commits when it resolves, rolls back when it rejects. PGlite has it. */
@@ -26,10 +27,21 @@ export interface Runner<Transaction> {
   run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>;
 }
 
-/** One way for both. */
+/**
+ * One way for both.
+ * @throws SluiceError `CONFIG` for what is neither
+ */
 export function runnerOf<Transaction extends SqlQueries>(
   database: ClientPool<Transaction & PooledClient> | Transactions<Transaction>,
 ): Runner<Transaction> {
+  const given: unknown = database;
+  const own = typeof given === "object" && given !== null && "transaction" in given;
+  checkMethods(
+    "inbox: the database",
+    given,
+    [own ? "transaction" : "connect"],
+    "give a Pool of pg, PGlite, or what has transaction(work)",
+  );
   if ("transaction" in database) return { tellsRollback: false, run: (work) => database.transaction(work) };
   return { tellsRollback: true, run: (work) => inClient(database, work) };
 }

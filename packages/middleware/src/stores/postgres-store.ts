@@ -1,3 +1,4 @@
+import { checkMethods } from "../options.ts";
 import type { Acquired, IdempotencyStore } from "./store.ts";
 import { quotedTable, type SqlQueries, type TableOptions } from "./table.ts";
 
@@ -15,10 +16,11 @@ interface Found {
  * Statements run on their own, outside of any transaction: where the effect is in the same database, `inbox` promises more.
  *
  * @param pool `pg`'s pool, or PGlite
- * @throws SluiceError `CONFIG` for an illegal table name
+ * @throws SluiceError `CONFIG` for an illegal table name, and for what is no pool
  */
 export function postgresStore(pool: SqlQueries, options: PostgresStoreOptions = {}): IdempotencyStore {
   const table = quotedTable(options);
+  checkMethods("postgresStore: the pool", pool, ["query"], "give a Pool of pg, or PGlite");
   const until = (parameter: string) => `clock_timestamp() + ${parameter}::float8 * interval '1 millisecond'`;
   const mine = "key = $1 AND owner = $2 AND expires_at > clock_timestamp()";
   // n.b. the row that was in the way may be younger than the statement's view of the table: what is seen below is then one that has

@@ -1,3 +1,4 @@
+import { checkMethods } from "../options.ts";
 import type { Acquired, IdempotencyStore } from "./store.ts";
 
 /** What the store needs of a client: ioredis' `Redis` and `Cluster` have it. */
@@ -34,9 +35,12 @@ return 0`;
 /**
  * Keeps locks and completed keys in Redis (7.0 or newer, or Valkey; alone, with sentinels or as a cluster), where they expire by
  * themselves. A server that loses what it confirmed (no `appendfsync always`, a failover) forgets locks and completed keys with it.
+ *
+ * @throws SluiceError `CONFIG` for what is no client
  */
 export function redisStore(client: RedisLike, options: RedisStoreOptions = {}): IdempotencyStore {
   const { prefix = "sluice:idempotent:" } = options;
+  checkMethods("redisStore: the client", client, ["eval"], "give a Redis or Cluster of ioredis");
   const run = (script: string, key: string, ...rest: (string | number)[]): Promise<unknown> =>
     client.eval(script, 1, prefix + key, ...rest);
   const lock = (owner: string): string => `lock:${owner}`;
