@@ -1,8 +1,21 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { type AnyTopic, type Bus, connect, type ConnectOptions, events, type SettledEvent, topic } from "@sluice/core";
+import {
+  type AnyTopic,
+  type Bus,
+  connect,
+  type ConnectOptions,
+  events,
+  json,
+  PermanentError,
+  type SettledEvent,
+  topic,
+  UnavailableError,
+  type WireMiddleware,
+} from "@sluice/core";
 import { memory, MemoryBroker } from "@sluice/memory";
-import { claimCheck, cloudEvents, compress, correlation, encrypt, filter, log } from "@sluice/middleware";
+import { cloudEvents, compress, correlation, encrypt, filter, log } from "@sluice/middleware";
 import { Chance, seedOf } from "./chance.ts";
+import { type Claims, openClaims } from "./claims.ts";
 import { hostile } from "./hostile.ts";
 import type { Target } from "./target.ts";
 import { codecs } from "./targets/schema.ts";
@@ -27,10 +40,11 @@ const portion = 500;
 /** Puts hostile messages into a memory broker, and finds each of them handled, or among the dead letters with its own bytes. */
 export async function account(inputs: number, seed: number): Promise<Account> {
   const broker = new MemoryBroker();
-  const bus = await connect(memory({ broker }), { middleware: middleware() });
+  const claims = await openClaims();
   const fates = new Fates();
+  const bus = await connect(memory({ broker }), { middleware: middleware(claims, fates.problems) });
   const handled: string[] = [];
-  const topics = Object.entries(codecs()).map(([name, { codec, schema, golden }]) => ({
+  const topics = Object.entries({ ...codecs(), claims: claimed(claims) }).map(([name, { codec, schema, golden }]) => ({
     target: { name, golden, run: () => undefined, expected: () => true } satisfies Target,
     topic: topic(`fuzz.${name}`, { codec, groups: [group], ...(schema && { schema }) }),
   }));
@@ -63,22 +77,43 @@ export async function account(inputs: number, seed: number): Promise<Account> {
   } finally {
     await bus.close();
     fates.close();
+    claims.close();
   }
   return fates.account(inputs, new Set(handled).size);
 }
 
 /** All that read foreign bytes and headers. */
-function middleware(): NonNullable<ConnectOptions["middleware"]> {
+function middleware(claims: Claims, problems: string[]): NonNullable<ConnectOptions["middleware"]> {
   const keys = { current: "key-1", get: () => Buffer.alloc(32, 7) };
-  const nothing = () => Promise.resolve(undefined);
-  const store = { base: "memory:", put: nothing, get: nothing, delete: nothing, list: async function* () {} };
   const wire = [
     cloudEvents({ source: "/fuzz" }),
     compress(),
     encrypt({ keys, plaintext: "accept" }),
-    claimCheck(store),
-  ];
+    claims.middleware,
+  ].map((each) => neverDown(each, problems));
   return { ...correlation({ ambient: true }), delivery: [log(), filter(() => true)], wire };
+}
+
+/** Nothing is down here: a message that says so would hold up its group for ever. */
+function neverDown(inner: WireMiddleware, problems: string[]): WireMiddleware {
+  return {
+    ...inner,
+    async incoming(message, context) {
+      try {
+        await inner.incoming?.(message, context);
+      } catch (cause) {
+        if (!(cause instanceof UnavailableError)) throw cause;
+        problems.push(`${message.id}: ${cause.message}`);
+        throw new PermanentError(cause.message, { cause });
+      }
+    },
+  };
+}
+
+/** Bodies that are in the store, and some that nobody can have put there. */
+function claimed({ claim, golden, hostileNames }: Claims): ReturnType<typeof codecs>[string] {
+  const { headers } = golden;
+  return { codec: json(), golden: [golden, ...hostileNames.map((name) => ({ bytes: claim(name), headers }))] };
 }
 
 /** Back to their group, where each must end once more. */

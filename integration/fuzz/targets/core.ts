@@ -1,7 +1,7 @@
 import { context as otelContext, propagation } from "@opentelemetry/api";
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from "@opentelemetry/core";
 import { bytes, type Codec, json, text, type WireMessage } from "@sluice/core";
-import { emptyHeaders, type Headers } from "@sluice/core/driver";
+import { emptyHeaders, fromDeadLetter, type Headers } from "@sluice/core/driver";
 import { correlationOf } from "@sluice/middleware";
 import { deadLetters as letters, otel, work } from "../inside.ts";
 import { check, nothing, sample, type Sample, type Target, type TextHeaders } from "../target.ts";
@@ -77,7 +77,7 @@ const deadLetters: Target = {
     for (const all of [
       letter,
       letters.withoutDetails(letter),
-      letters.fromDeadLetter(letter, work.count(headers["sluice-redrives"]) + 1),
+      fromDeadLetter(letter, work.count(headers["sluice-redrives"]) + 1),
     ]) {
       for (const [name, value] of Object.entries(all))
         check(typeof value === "string", `header "${name}" is ${typeof value}`);

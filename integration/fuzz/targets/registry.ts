@@ -1,10 +1,10 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { nodeRuntime } from "@sluice/core";
+import { isSluiceError, nodeRuntime } from "@sluice/core";
 import { type Registry, registry } from "@sluice/schema/registry";
 import { Chance } from "../chance.ts";
 import { hostileText } from "../hostile.ts";
-import { sample, type Sample, type Target, typed } from "../target.ts";
+import { sample, type Sample, type Target } from "../target.ts";
 
 const schema = '{"type":"record","name":"Order","fields":[{"name":"id","type":"string"}]}';
 const entry = { subject: "orders-value", version: 1, schemaType: "AVRO", schema };
@@ -45,7 +45,8 @@ export async function registryTarget(): Promise<Target> {
     name: "schema: registry client",
     golden,
     weight: 0.25,
-    expected: typed,
+    // It is down half of the time.
+    expected: (error) => isSluiceError(error),
     async run(given) {
       current = given;
       const client = registry({

@@ -1,6 +1,7 @@
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
 import type { Context, WireMessage, WireMiddleware } from "@sluice/core";
-import { claimCheck, type ClaimStore, cloudEvents, compress, encrypt } from "@sluice/middleware";
+import { cloudEvents, compress, encrypt } from "@sluice/middleware";
+import { type Claims, openClaims } from "../claims.ts";
 import { check, sample, type Sample, type Target, type TextHeaders, typed } from "../target.ts";
 import { wireOf } from "./core.ts";
 
@@ -48,15 +49,6 @@ async function written(
   return { bytes: Buffer.from(message.body ?? []), headers: { ...message.headers } };
 }
 
-const objects = new Map<string, Uint8Array>();
-const store: ClaimStore = {
-  base: "memory:claims/",
-  put: (name, body) => Promise.resolve(void objects.set(name, body)),
-  get: (name) => Promise.resolve(objects.get(name)),
-  delete: (name) => Promise.resolve(void objects.delete(name)),
-  list: async function* () {},
-};
-
 const json = { "content-type": "application/json" };
 const zeros = Buffer.alloc(8 * 1024 * 1024);
 const secret = { current: "key-1", get: (id: string) => (id === "key-1" ? Buffer.alloc(32, 7) : undefined) };
@@ -64,7 +56,7 @@ const secret = { current: "key-1", get: (id: string) => (id === "key-1" ? Buffer
 export async function wireTargets(): Promise<readonly Target[]> {
   const [packing, sealing] = [compress(), encrypt({ keys: secret })];
   const events = cloudEvents({ source: "/orders" });
-  const claims = claimCheck(store, { threshold: 100 });
+  const claims = await openClaims();
   const event = { ...json, "correlation-id": "c-1", "content-type": "application/json" };
   const bombs = [
     { bytes: gzipSync(zeros), headers: { ...json, "content-encoding": "gzip" } },
@@ -78,7 +70,7 @@ export async function wireTargets(): Promise<readonly Target[]> {
   return [
     reader(packing, [...packed, ...bombs], { names: ["content-encoding"], weight: 0.6 }),
     reader(sealing, [await written(sealing, json)], { names: ["encryption", "encryption-key"] }),
-    reader(claims, [await written(claims, json)], { names: ["dataref", "content-type"] }),
+    reader(claims.middleware, [claims.golden], { names: ["dataref", "content-type"] }),
     reader(
       events,
       await Promise.all(
@@ -89,7 +81,28 @@ export async function wireTargets(): Promise<readonly Target[]> {
       { names: ["ce_id", "ce_type", "ce-time", "cloudEvents_source", "ce-specversion", "content-type"], weight: 1.5 },
     ),
     batch(events),
+    fileNames(claims),
   ];
+}
+
+/** The input is the name of a file that somebody made up, or one that no folder can have. */
+function fileNames({ middleware, golden, payload: stored, claim, hostileNames, close }: Claims): Target {
+  const { dataref = "" } = golden.headers;
+  const names = [dataref.slice("claim:".length), ...hostileNames];
+  return {
+    name: "middleware: fileClaims",
+    golden: names.map((name) => sample(name)),
+    weight: 0.5,
+    expected: typed,
+    async run({ bytes, seed }) {
+      // Half of them as they are: what is damaged is hardly a name any more.
+      const name = seed % 2 === 0 ? bytes.toString() : names[(seed >>> 1) % names.length];
+      const message = wireOf({ bytes: claim(name ?? ""), headers: golden.headers, seed }, topic, "memory");
+      await middleware.incoming?.(message, contextOf(message));
+      check(Buffer.compare(message.body ?? Buffer.alloc(0), stored) === 0, "something else was read from the store");
+    },
+    close: () => Promise.resolve(close()),
+  };
 }
 
 /** Golden examples of other programs. */

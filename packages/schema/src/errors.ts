@@ -13,6 +13,11 @@ export function invalid(what: string, issues: readonly Issue[], help?: string, c
   return new SluiceError("INVALID_PAYLOAD", text, cause === undefined ? { issues } : { issues, cause });
 }
 
+/** Of an option. */
+export function config(text: string): SluiceError {
+  return new SluiceError("CONFIG", `schema: ${text}`);
+}
+
 /** A name or an option in a message of an error: short, and never thrown by. Of payloads there is `kindOf`. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);

@@ -1,5 +1,5 @@
-import { type Codec, SluiceError } from "@sluice/core";
-import { invalid, reasonOf, whatOf } from "./errors.ts";
+import type { Codec } from "@sluice/core";
+import { config, invalid, reasonOf, whatOf } from "./errors.ts";
 import { scanJson } from "./json-scan.ts";
 import { Unreadable } from "./unreadable.ts";
 
@@ -28,7 +28,7 @@ export function payloadLimits(changes: Partial<PayloadLimits> = {}): PayloadLimi
   const limits = { ...defaultPayloadLimits, ...changes };
   for (const [name, value] of Object.entries(limits)) {
     if (Number.isSafeInteger(value) && value > 0) continue;
-    throw new SluiceError("CONFIG", `schema: limit "${name}" is ${String(value)}; give a positive integer`);
+    throw config(`limit "${name}" is ${String(value)}; give a positive integer`);
   }
   return limits;
 }

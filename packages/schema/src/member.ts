@@ -1,4 +1,5 @@
-import { type Codec, json, type StandardSchema, SluiceError } from "@sluice/core";
+import { type Codec, json, type StandardSchema } from "@sluice/core";
+import { config, show } from "./errors.ts";
 import { limited, type PayloadLimits } from "./limits.ts";
 
 /** One of several payload types of a topic: a schema (then its bytes are JSON), a codec, something that is both, or a pair. */
@@ -51,7 +52,25 @@ export function partsOf(member: Member, what: string, limits?: Partial<PayloadLi
   const schema = isSchema(given) ? given : isSchema(found.schema) ? found.schema : undefined;
   const codec = isCodec(given) ? given : isCodec(found.codec) ? found.codec : undefined;
   if (schema || codec) return { schema, codec: codec ?? limited(json(), limits) };
-  throw new SluiceError("CONFIG", `schema: ${what} is neither a schema nor a codec; give one, or { schema, codec }`);
+  throw config(`${what} is neither a schema nor a codec; give one, or { schema, codec }`);
+}
+
+/**
+ * For programs without types.
+ * @throws SluiceError `CONFIG`
+ */
+export function objectOf<O>(option: O, name: string): O & object {
+  if (typeof option === "object" && option !== null) return option;
+  throw config(`${name} is ${show(option)}; give an object`);
+}
+
+/**
+ * The name of the header that says which member it is.
+ * @throws SluiceError `CONFIG`
+ */
+export function headerOf(given: unknown): string {
+  if (typeof given === "string" && given !== "") return given;
+  throw config(`header is ${show(given)}; give the name of a header`);
 }
 
 /** The media type without its parameters. */

@@ -1,4 +1,11 @@
-import { type Issue, isSluiceError, type SchemaIssue, type SchemaResult, type StandardSchema } from "@sluice/core";
+import {
+  type Issue,
+  isSluiceError,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchema,
+  UnavailableError,
+} from "@sluice/core";
 import { invalid, reasonOf } from "./errors.ts";
 
 /**
@@ -46,8 +53,8 @@ function guard<T>(run: () => T, what: string): T {
   }
 }
 
-/** A schema that throws is as final as one that refuses: the same value will make it throw again. */
+/** A schema that throws is as final as one that refuses: the same value will make it throw again. Unless what it asks is down. */
 function threw(error: unknown, what: string): never {
-  if (isSluiceError(error)) throw error;
+  if (isSluiceError(error) || error instanceof UnavailableError) throw error;
   throw invalid(what, [{ path: "", message: `its schema threw: ${reasonOf(error)}` }], undefined, error);
 }

@@ -1,10 +1,12 @@
-import { type Codec, SluiceError, type WireMessage } from "@sluice/core";
-import { invalid, show, whatOf } from "./errors.ts";
+import type { Codec, WireMessage } from "@sluice/core";
+import { config, invalid, show, whatOf } from "./errors.ts";
 import type { PayloadLimits } from "./limits.ts";
 import {
+  headerOf,
   type Member,
   type MemberInput,
   type MemberOutput,
+  objectOf,
   type Parts,
   partsOf,
   reads,
@@ -45,11 +47,13 @@ export function union<const M extends Members>(
   members: M,
   options: UnionOptions<keyof M & string> = {},
 ): TopicFormat<UnionInput<M>, UnionOutput<M>> {
-  const { header = "message-type", missing } = options;
-  const table = new Map(Object.entries(members).map(([name, member]) => [name, named(name, member, options.limits)]));
-  if (table.size === 0) throw new SluiceError("CONFIG", "schema: a union without members; name at least one");
+  const { limits, missing, ...given } = objectOf(options, "what union() takes beside the members");
+  const header = headerOf(given.header ?? "message-type");
+  const entries = Object.entries(objectOf(members, "what union() takes"));
+  const table = new Map(entries.map(([name, member]) => [name, named(name, member, limits)]));
+  if (table.size === 0) throw config("a union without members; name at least one");
   if (missing !== undefined && !table.has(missing)) {
-    throw new SluiceError("CONFIG", `schema: ${show(missing)} is not a member; missing must be one of ${list(table)}`);
+    throw config(`${show(missing)} is not a member; missing must be one of ${list(table)}`);
   }
   return {
     schema: standard<UnionInput<M>, UnionOutput<M>>("sluice", (value) => validate(table, value) as never),
@@ -60,7 +64,7 @@ export function union<const M extends Members>(
 function named(name: string, member: Member, limits: Partial<PayloadLimits> | undefined): Parts {
   // It travels as a header's value: brokers differ in what else they carry.
   if (/^[\x21-\x7e]{1,128}$/.test(name)) return partsOf(member, `member "${name}"`, limits);
-  throw new SluiceError("CONFIG", `schema: member name ${show(name)}; use 1 to 128 printable ASCII characters`);
+  throw config(`member name ${show(name)}; use 1 to 128 printable ASCII characters`);
 }
 
 function validate(table: ReadonlyMap<string, Parts>, value: unknown): unknown {

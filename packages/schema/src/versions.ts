@@ -1,10 +1,12 @@
-import { type Codec, SluiceError, type WireMessage } from "@sluice/core";
-import { invalid, reasonOf, show, whatOf } from "./errors.ts";
+import { type Codec, isSluiceError, UnavailableError, type WireMessage } from "@sluice/core";
+import { config, invalid, reasonOf, show, whatOf } from "./errors.ts";
 import type { PayloadLimits } from "./limits.ts";
 import {
+  headerOf,
   type Member,
   type MemberInput,
   type MemberOutput,
+  objectOf,
   type Parts,
   partsOf,
   reads,
@@ -63,7 +65,8 @@ export interface VersionedOptions<V extends Versions> {
  * written: an old message is read by its own codec and schema, and brought up step by step, each step checked by the next schema.
  *
  * A message of a version that is not known yet is dead-lettered (`INVALID_PAYLOAD`): deploy, then redrive it. Deploy readers first.
- * @throws SluiceError `CONFIG` for versions with a gap, or a missing step
+ * A schema or a step that throws an UnavailableError makes its message wait; whatever else it throws is final.
+ * @throws SluiceError `CONFIG` for versions with a gap, a missing step, or options of another type
  */
 export function versioned<const V extends Versions>(
   options: VersionedOptions<V>,
@@ -103,36 +106,32 @@ interface History {
 }
 
 function historyOf<V extends Versions>(options: VersionedOptions<V>): History {
-  const { versions, header = "schema-version", limits } = options;
-  const upcast = options.upcast as Readonly<Record<number, Step | undefined>>;
-  const numbers = Object.keys(versions)
-    .map(Number)
-    .toSorted((a, b) => a - b);
-  const oldest = numbers[0] ?? Number.NaN;
-  const newest = numbers.at(-1) ?? Number.NaN;
-  if (!Number.isSafeInteger(oldest) || oldest < 0 || newest - oldest !== numbers.length - 1) {
-    const text = `versions are ${numbers.join(", ") || "none"}; give whole numbers without a gap`;
-    throw new SluiceError("CONFIG", `schema: ${text}`);
-  }
+  const { limits, ...given } = objectOf(options, "what versioned() takes");
+  const header = headerOf(given.header ?? "schema-version");
+  const versions = objectOf(given.versions, "versions");
+  const upcast = objectOf(given.upcast, "upcast") as Readonly<Record<number, Step | undefined>>;
+  const numbers = numbersOf(versions);
+  const [oldest = 0, newest = 0] = [numbers[0], numbers.at(-1)];
   const parts = new Map<number, Parts>();
   const steps = new Map<number, Step>();
   for (const number of numbers) {
     parts.set(number, partsOf(versions[number] as Member, `version ${number}`, limits));
     const step = upcast[number];
     if (typeof step === "function") steps.set(number, step);
-    else if (number !== newest) {
-      throw new SluiceError(
-        "CONFIG",
-        `schema: no step from version ${number} to ${number + 1}; give upcast[${number}]`,
-      );
-    }
+    else if (number !== newest) throw config(`no step from version ${number} to ${number + 1}; give upcast[${number}]`);
   }
-  const missing = options.missing ?? oldest;
+  const { missing = oldest } = given;
   if (parts.has(missing)) return { header, parts, steps, missing, newest };
-  throw new SluiceError(
-    "CONFIG",
-    `schema: missing is ${show(missing)}; give one of the versions ${numbers.join(", ")}`,
-  );
+  throw config(`missing is ${show(missing)}; give one of the versions ${numbers.join(", ")}`);
+}
+
+/** In order. n.b. a name is what the header says: "01" and "1.0" are none. */
+function numbersOf(versions: object): readonly number[] {
+  const names = Object.keys(versions);
+  const numbers = names.map(Number).toSorted((a, b) => a - b);
+  const whole = names.length > 0 && names.every((name) => /^(?:0|[1-9]\d{0,8})$/.test(name));
+  if (whole && numbers.every((number, index) => number === (numbers[0] ?? 0) + index)) return numbers;
+  throw config(`versions are ${names.join(", ") || "none"}; give whole numbers without a gap`);
 }
 
 function decode(history: History, body: Uint8Array, message: WireMessage): unknown {
@@ -160,6 +159,7 @@ function climb(history: History, version: number, value: unknown, message: WireM
 
 function upcast(step: Step, old: unknown, what: string): unknown {
   const threw = (error: unknown): never => {
+    if (isSluiceError(error) || error instanceof UnavailableError) throw error;
     throw invalid(what, [{ path: "", message: `its upcast threw: ${reasonOf(error)}` }], undefined, error);
   };
   try {
@@ -187,5 +187,5 @@ function versionOf(history: History, message: WireMessage): number {
 function part(history: History, version: number): Parts {
   const parts = history.parts.get(version);
   if (parts) return parts;
-  throw new SluiceError("CONFIG", `schema: version ${version} is not known`);
+  throw config(`version ${version} is not known`);
 }

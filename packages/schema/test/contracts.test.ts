@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { contractsCommand } from "../src/contracts/command.ts";
 
 let directory = "";
@@ -63,11 +63,17 @@ function writeAll(): void {
 }
 
 describe("sluice-contracts check, against a commit", () => {
+  // Made once, and copied: a git process costs more than a test.
+  let repository: string | undefined;
   beforeEach(() => {
-    git("init", "--quiet", "--initial-branch", "main");
+    if (repository !== undefined) return cpSync(repository, directory, { recursive: true });
+    git("init", "--quiet", "--initial-branch", "main", "--template=");
     writeAll();
     commit("first");
+    repository = mkdtempSync(join(tmpdir(), "sluice-contracts-"));
+    cpSync(directory, repository, { recursive: true });
   });
+  afterAll(() => rmSync(repository ?? "", { recursive: true, force: true }));
 
   it("prints one line a contract", async () => {
     write("schemas/order.avsc", record(id, { ...count, default: 0 }));

@@ -146,8 +146,8 @@ test("items are unique by value, in linear time", () => {
       { b: 2, a: 1 },
     ]),
   ).toEqual([[[], "must NOT have duplicate items"]]);
-  const many = Array.from({ length: 50_000 }, (_, index) => ({ index, text: `n${index}` }));
-  // Comparing each with each would take minutes.
+  const many = Array.from({ length: 20_000 }, (_, index) => ({ index, text: `n${index}` }));
+  // Comparing each with each would take half a minute.
   expect(issues(schema, many)).toBeUndefined();
 });
 

@@ -11,7 +11,7 @@ import { TreeSchema } from "./formats-proto.ts";
 import { bytes, hex, message } from "./formats-support.ts";
 
 /** `SLUICE_FUZZ_RUNS=100000` for a long run. */
-const numRuns = Number(process.env["SLUICE_FUZZ_RUNS"] ?? 2500);
+const numRuns = Number(process.env["SLUICE_FUZZ_RUNS"] ?? 1000);
 
 const tree = avro({
   type: "record",
@@ -114,10 +114,15 @@ test("hostile bodies and headers are read or refused", async () => {
   expect(read).toBeGreaterThan(numRuns / 25);
 });
 
+// One schema for all of them: compiling takes longer than all the texts.
+const byFormat = jsonSchema({
+  type: "object",
+  properties: Object.fromEntries(formatBombs.map(([format]) => [format, { type: "string", format }])),
+});
+
 // How soon, `npm run bench:bombs` says.
 test.each(formatBombs)("hostile text ends for the format %s", async (format, accepted, texts) => {
-  const schema = jsonSchema({ type: "string", format });
   let valid = 0;
-  for (const each of texts) if (!(await schema["~standard"].validate(each)).issues) valid++;
+  for (const each of texts) if (!(await byFormat["~standard"].validate({ [format]: each })).issues) valid++;
   expect(valid).toBe(accepted);
 });

@@ -15,6 +15,14 @@ function setUp(options: Partial<RegisteredOptions<string>> = {}) {
 const down = () => json(503, { error_code: 50003, message: "down" });
 const wire = (text: string): Buffer => Buffer.from(text.replaceAll(" ", ""), "hex");
 
+async function failureOf(codec: Codec<string>, body: string, message = wireMessage()): Promise<unknown> {
+  try {
+    return `read as ${await codec.decode(wire(body), message)}`;
+  } catch (error) {
+    return error;
+  }
+}
+
 async function encoded(codec: Codec<string>, payload: string, message = wireMessage()): Promise<string> {
   return hex(await codec.encode(payload, message));
 }
@@ -191,18 +199,73 @@ describe("reading", () => {
     expect(server.requests).toEqual([`GET /schemas/guids/${orderGuid}`]);
   });
 
-  test("an unknown id is final, and asked for once", async () => {
-    const { codec, server } = setUp();
-    for (const _ of [1, 2]) {
-      const error: unknown = await Promise.resolve(codec.decode(wire("00 00000007 61"), from)).catch(
-        (thrown: unknown) => thrown,
-      );
+  test("an unknown id is final: looked up twice, and not again for five seconds", async () => {
+    const { clock, codec, server } = setUp();
+    const read = async () => {
+      const error = await clock.run(failureOf(codec, "00 00000007 61"));
       expect(error).toMatchObject({ code: "INVALID_PAYLOAD" });
       expect(String(error)).toContain(
         'registry: message m-1 of topic "orders" has schema 7, which the registry does not know',
       );
+      return server.requests.length;
+    };
+    expect([await read(), await read()]).toEqual([2, 2]);
+    server.add("other", '"a"');
+    for (let id = 2; id <= 7; id++) server.add("orders-value", `"${id}"`);
+    await clock.advance(5001);
+    expect(await codec.decode(wire("00 00000007 61"), from)).toBe("a");
+  });
+
+  test("a schema that the registry knows a moment later: nobody is refused", async () => {
+    const { clock, codec, server } = setUp();
+    const reads = ["61", "62"].map(async (body) => codec.decode(wire(`00 00000001 ${body}`), from));
+    await clock.advance(500);
+    server.add("orders-value", orderText);
+    expect(await clock.run(Promise.all(reads))).toEqual(["a", "b"]);
+    expect(server.requests).toHaveLength(2);
+  });
+
+  test("made-up ids wait ten times a minute, and no more", async () => {
+    const { clock, codec, server } = setUp();
+    const all = Array.from({ length: 30 }, (_, index) => failureOf(codec, `00 000001${hex(Buffer.from([index]))} 61`));
+    await clock.run(Promise.all(all));
+    expect(server.requests).toHaveLength(30 + 10);
+    await clock.advance(60_000);
+    await clock.run(failureOf(codec, "00 00000200 61"));
+    expect(server.requests).toHaveLength(30 + 10 + 2);
+  });
+
+  const reference = { name: "a", subject: "a", version: 1 };
+  test.each([
+    ["400", () => json(400, { error_code: 400, message: "odd" }), /answered 400: odd/],
+    ["413", () => json(413, { error_code: 413, message: "large" }), /too large/],
+    ["a 404 without the registry's number", () => json(404, { error_code: 404 }), /does not know this call/],
+    ["more than 2 MiB", () => json(200, { schema: "x".repeat(3_000_000) }), /more than 2097152 bytes/],
+    ["a schema of a type that nobody knows", () => json(200, { schema: "x", schemaType: "XML" }), /schemaType/],
+    ["a circle", () => json(200, { schema: "x", subject: "a", version: 1, id: 9, references: [reference] }), /circle/],
+  ])("%s for one schema refuses its messages, and holds up nobody else", async (_what, answer, reason) => {
+    const { clock, codec, server } = setUp();
+    server.add("orders-value", orderText);
+    server.failing = (call) => (/ids\/9$|guids|subjects\/a/.test(call) ? answer() : undefined);
+    const guid = wireMessage({ headers: { schemaid: orderGuid } });
+    for (const message of [from, guid]) {
+      const error = await clock.run(failureOf(codec, message === guid ? "61" : "00 00000009 61", message));
+      expect(error).toMatchObject({ code: "INVALID_PAYLOAD", message: expect.stringMatching(reason) as string });
     }
-    expect(server.requests).toHaveLength(1);
+    expect(await codec.decode(wire("00 00000001 61"), from)).toBe("a");
+    const asked = server.requests.length;
+    await failureOf(codec, "00 00000009 62");
+    expect(server.requests).toHaveLength(asked);
+  });
+
+  test("a refused schema that is corrected is read after five seconds", async () => {
+    const { clock, codec, server } = setUp();
+    server.add("orders-value", orderText);
+    server.failing = (call) => (call.endsWith("/ids/1") ? json(400, { error_code: 400, message: "odd" }) : undefined);
+    expect(await failureOf(codec, "00 00000001 61")).toMatchObject({ code: "INVALID_PAYLOAD" });
+    server.failing = undefined;
+    await clock.advance(5001);
+    expect(await codec.decode(wire("00 00000001 61"), from)).toBe("a");
   });
 
   test.each([
@@ -210,6 +273,8 @@ describe("reading", () => {
     ["that refuses our credentials", () => json(401, { error_code: 401, message: "no" })],
     ["that forbids it", () => json(403, { error_code: 403, message: "no" })],
     ["that is a web page", () => new Response("<html>")],
+    ["behind a login page", () => new Response(null, { status: 302, headers: { location: "https://login.test/" } })],
+    ["that refuses everything", () => json(400, { error_code: 400, message: "no" })],
     ["whose proxy says 404", () => new Response("not found", { status: 404 })],
     ["that talks nonsense", () => json(200, { schema: 7 })],
   ])("a registry %s is an outage: the message waits", async (_what, answer) => {
@@ -293,11 +358,16 @@ describe("on a bus", () => {
     expect(hex(letter?.body ?? new Uint8Array())).toBe("000000000761");
     expect(letter?.errorMessage).toContain("has schema 7, which the registry does not know");
     server.add("orders-value", orderText);
+    server.failing = (call) => (call.endsWith("/ids/9") ? json(400, { error_code: 400, message: "odd" }) : undefined);
+    const refused = bus.settled(orders);
+    await clock.run(foreign.publish(raw, wire("00 00000009 61")));
+    expect(await clock.run(refused)).toMatchObject({ fate: "dead-letter" });
+    expect((await clock.run(letters.list())).letters[1]?.errorMessage).toContain("answered 400: odd");
     server.failing = down;
     const later = bus.settled(orders);
     await clock.run(foreign.publish(raw, wire("00 00000001 62")));
     await clock.advance(120_000);
-    expect([got, (await clock.run(letters.list())).letters.length]).toEqual([[], 1]);
+    expect([got, (await clock.run(letters.list())).letters.length]).toEqual([[], 2]);
     server.failing = undefined;
     expect(await clock.run(later)).toMatchObject({ fate: "done" });
     expect(got).toEqual(["b"]);

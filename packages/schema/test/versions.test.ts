@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
-import { topic } from "@sluice/core";
+import { toJson } from "@bufbuild/protobuf";
+import { json, type StandardSchema, topic, UnavailableError } from "@sluice/core";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { avro } from "../src/avro/index.ts";
 import { versioned } from "../src/index.ts";
+import { protobuf } from "../src/protobuf/index.ts";
+import { Customer1Schema, Customer2Schema, type Customer3, Customer3Schema } from "./corpus-proto.ts";
 import { deadLetterOf, errorOf, message, roundTrip } from "./formats-support.ts";
 
 const split = (name: string) => ({ first: name.split(" ")[0] ?? "", last: name.split(" ").slice(1).join(" ") });
@@ -44,8 +47,18 @@ const spenders = versioned({
   },
 });
 
+const buyers = versioned({
+  versions: { 1: protobuf(Customer1Schema), 2: protobuf(Customer2Schema), 3: protobuf(Customer3Schema) },
+  upcast: {
+    1: ({ name, spent }) => ({ ...split(name), spent: BigInt(spent) * 100n }),
+    // Not `...old`: it has the name of its own type.
+    2: ({ first, last, spent }) => ({ first, last, spent }),
+  },
+});
+
 const Customers = topic("customers", { ...customers, key: (customer) => customer.last });
 const Spenders = topic("spenders", { ...spenders });
+const Buyers = topic("buyers", { ...buyers });
 
 interface Stored {
   readonly note: string;
@@ -68,6 +81,12 @@ describe("messages of every past version are read as the newest", () => {
     const value = await spenders.codec.decode(Buffer.from(body, "hex"), message(headers));
     expect(await spenders.schema["~standard"].validate(value)).toEqual({ value: reads });
   });
+
+  test.each(corpus("customer-protobuf"))("Protobuf: $note", async ({ headers, body, reads }) => {
+    const value = await buyers.codec.decode(Buffer.from(body, "hex"), message(headers));
+    const result = await buyers.schema["~standard"].validate(value);
+    expect(toJson(Customer3Schema, (result as { readonly value: Customer3 }).value)).toEqual(reads);
+  });
 });
 
 test("writers publish the newest, and say so", async () => {
@@ -78,6 +97,9 @@ test("writers publish the newest, and say so", async () => {
   const spender = await roundTrip(Spenders, { first: "A", last: "T", spent: 1, note: null });
   expect(spender.headers).toMatchObject({ "schema-version": "3", "content-type": "application/vnd.apache.avro" });
   expect(spender.body).toBe("02410254" + "0200");
+  const buyer = await roundTrip(Buyers, { first: "A", last: "T", spent: 1n });
+  expect(buyer.headers).toMatchObject({ "schema-version": "3", "content-type": "application/x-protobuf" });
+  expect(buyer.body).toBe("0a0141" + "120154" + "1801");
 });
 
 describe("dead letters, with the original bytes", () => {
@@ -146,6 +168,30 @@ test("another header, and another version for messages without it", async () => 
   expect(await codec.decode(Buffer.from('"5"'), message({ v: "1" }))).toBe(5);
 });
 
+describe("what is down makes a message wait, wherever it is asked", () => {
+  const away = new UnavailableError("the directory is away");
+  const throwing = async () => Promise.reject(away);
+  const thrown = (): never => {
+    throw away;
+  };
+  const asking = (validate: () => Promise<never>): StandardSchema => ({
+    "~standard": { version: 1, vendor: "test", validate },
+  });
+  const newest = z.string();
+  const text = { 1: newest, 2: newest };
+  const upcast = { 1: String };
+  const cases = {
+    "a step": versioned({ versions: text, upcast: { 1: thrown } }),
+    "a step, later": versioned({ versions: text, upcast: { 1: throwing } }),
+    "the schema of an old version": versioned({ versions: { 1: asking(thrown), 2: newest }, upcast }),
+    "its schema, later": versioned({ versions: { 1: asking(throwing), 2: newest }, upcast }),
+    "its codec": versioned({ versions: { 1: { ...json(), decode: thrown }, 2: newest }, upcast }),
+  };
+  test.each(Object.entries(cases))("%s", async (_what, { codec }) => {
+    await expect((async () => codec.decode(Buffer.from('"x"'), message()))()).rejects.toBe(away);
+  });
+});
+
 test("versions with a gap, or none, are refused", async () => {
   const gap = { versions: { 1: z.string(), 3: z.string() }, upcast: { 1: String } } as never;
   expect((await errorOf(() => versioned(gap))).message).toContain(
@@ -154,4 +200,23 @@ test("versions with a gap, or none, are refused", async () => {
   expect((await errorOf(() => versioned({ versions: {}, upcast: {} }))).message).toContain("versions are none");
   const missing = { versions: { 1: z.string() }, upcast: {}, missing: 2 } as never;
   expect((await errorOf(() => versioned(missing))).message).toContain("missing is 2; give one of the versions 1");
+});
+
+test.each([
+  [undefined, /what versioned\(\) takes is undefined/],
+  [{ upcast: {} }, /versions is undefined/],
+  [{ versions: {}, upcast: {} }, /versions are none/],
+  [{ versions: { 1: z.string(), 2: z.string() } }, /upcast is undefined/],
+  [{ versions: { 1: z.string(), 2: z.string() }, upcast: { 1: "x" } }, /no step from version 1 to 2/],
+  [{ versions: { v1: z.string() }, upcast: {} }, /versions are v1; give whole numbers/],
+  [
+    { versions: { 0: z.string(), 0.5: z.string(), 2: z.string() }, upcast: { 0: String, 0.5: String } },
+    /0, 2, 0\.5; give/,
+  ],
+  [{ versions: { 1: z.string(), "01": z.string(), 3: z.string() }, upcast: { 1: String } }, /1, 3, 01; give/],
+  [{ versions: { 1: undefined }, upcast: {} }, /version 1 is neither a schema nor a codec/],
+  [{ versions: { 1: z.string() }, upcast: {}, header: "" }, /header is ""/],
+])("wrong options %j are named when the topic is made", async (options, text) => {
+  const error = await errorOf(() => versioned(options as never));
+  expect([error.code, error.message]).toEqual(["CONFIG", expect.stringMatching(text)]);
 });

@@ -65,7 +65,7 @@ const levels: ReadonlySet<unknown> = new Set<CompatibilityLevel>([
 ]);
 const types: ReadonlySet<unknown> = new Set<SchemaType>(["AVRO", "JSON", "PROTOBUF"]);
 const mostReferences = 1000;
-const largestId = 0x7fff_ffff;
+export const largestId = 0x7fff_ffff;
 
 /** An answer has the shape that the caller states, or the call fails: `what` names it. */
 export function storedSchema(answer: unknown, what: string): StoredSchema {

@@ -13,6 +13,7 @@ import type {
 import { Cache, Flights } from "./cache.ts";
 import type { WriterSchema } from "./format.ts";
 import { type RegistryOptions, type Settings, settingsOf } from "./options.ts";
+import { Lookup } from "./lookup.ts";
 import { flatReferences } from "./references.ts";
 import { type Call, Transport } from "./transport.ts";
 
@@ -39,11 +40,12 @@ export class Registry {
   readonly #versions: Cache<SubjectVersion>;
   readonly #latest: Cache<SubjectVersion>;
   readonly #missing: Cache<SluiceError>;
+  readonly #lookup: Lookup;
   /** A cache with this client's limits, for codecs over it. */
   readonly newCache: <V>(of: "immutable" | "latest") => Cache<V>;
 
   constructor(settings: Settings) {
-    const { entries, latestMs, missingMs, runtime, url } = settings;
+    const { entries, firstDelayMs: delayMs, latestMs, missingMs, runtime, url } = settings;
     this.url = url;
     this.#transport = new Transport(settings);
     this.newCache = <V>(of: "immutable" | "latest") =>
@@ -53,6 +55,7 @@ export class Registry {
     this.#versions = this.newCache("immutable");
     this.#latest = this.newCache("latest");
     this.#missing = new Cache(entries, missingMs, runtime);
+    this.#lookup = new Lookup({ runtime, delayMs, serves: () => this.#serves() });
   }
 
   /**
@@ -73,7 +76,7 @@ export class Registry {
 
   /** @throws SluiceError `NOT_FOUND` */
   byId(id: number, options?: CallOptions): Promise<StoredSchema> {
-    return abortable(this.#stored(`/schemas/ids/${id}`), options);
+    return abortable(this.#stored(pathOf({ id })), options);
   }
 
   /**
@@ -81,7 +84,7 @@ export class Registry {
    * @throws SluiceError `NOT_FOUND`; `UNSUPPORTED` by a registry without GUIDs, such as Apicurio 2 and Karapace
    */
   byGuid(guid: string, options?: CallOptions): Promise<StoredSchema> {
-    return abortable(this.#stored(`/schemas/guids/${encodeURIComponent(guid)}`), options);
+    return abortable(this.#stored(pathOf({ guid })), options);
   }
 
   /** @throws SluiceError `NOT_FOUND` */
@@ -101,12 +104,26 @@ export class Registry {
    * A schema by id or GUID with the texts of everything that it refers to.
    * @throws SluiceError `NOT_FOUND`
    */
-  resolved(which: { readonly id?: number; readonly guid?: string }, options?: CallOptions): Promise<WriterSchema> {
-    const stored = which.guid === undefined ? this.byId(which.id ?? -1) : this.byGuid(which.guid);
+  resolved(which: Which, options?: CallOptions): Promise<WriterSchema> {
+    const stored = this.#stored(pathOf(which));
     return abortable(
       stored.then((schema) => this.withReferences(schema)),
       options,
     );
+  }
+
+  /**
+   * The same for a message that is there. A registry that does not know the schema may lag behind: it is asked once more after
+   * `retry.firstDelay`, and then not for `cache.missing`.
+   * @throws SluiceError `NOT_FOUND`; `INVALID_PAYLOAD` when the registry answers others, and this one never
+   */
+  ofMessage(which: Which): Promise<WriterSchema> {
+    const path = pathOf(which);
+    const load = async () =>
+      this.withReferences(
+        this.#schemas.get(path) ?? (await this.#load(path, this.#schemas, path, answers.storedSchema)),
+      );
+    return this.#once(`message ${path}`, () => this.#lookup.run(load));
   }
 
   /** The same schema with the texts of what it refers to. */
@@ -230,11 +247,31 @@ export class Registry {
       try {
         return await load();
       } catch (error) {
-        if (isSluiceError(error, "NOT_FOUND")) this.#missing.set(key, error);
+        if (isSluiceError(error, "NOT_FOUND") || isSluiceError(error, "INVALID_PAYLOAD")) this.#missing.set(key, error);
         throw error;
       }
     });
   }
+
+  /** Asked for an id that nobody has: every registry has its own word for it, and no proxy knows it. */
+  #serves(): Promise<boolean> {
+    return this.#flights.run("serves", () =>
+      this.#ask(get(pathOf({ id: answers.largestId })), answers.storedSchema).then(
+        () => true,
+        (error: unknown) => isSluiceError(error, "NOT_FOUND"),
+      ),
+    );
+  }
+}
+
+/** A schema by one of its names. */
+interface Which {
+  readonly id?: number;
+  readonly guid?: string;
+}
+
+function pathOf({ id = -1, guid }: Which): string {
+  return guid === undefined ? `/schemas/ids/${id}` : `/schemas/guids/${encodeURIComponent(guid)}`;
 }
 
 /** An error of its own for each caller: it may get a cause or be logged with its stack. */

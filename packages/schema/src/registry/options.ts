@@ -16,7 +16,7 @@ export interface RegistryOptions {
   readonly retry?: {
     /** Requests of a call in all. @default 3 */
     readonly attempts?: number;
-    /** @default '1s' */
+    /** Also before a message's schema that was not found is asked for once more. @default '1s' */
     readonly firstDelay?: Duration;
     /** @default '20s' */
     readonly maxDelay?: Duration;
@@ -26,7 +26,7 @@ export interface RegistryOptions {
     readonly entries?: number;
     /** How long `latest` is believed. @default '60s' */
     readonly latest?: Duration;
-    /** How long something that was not found is not asked for again. @default '60s' */
+    /** How long something that was not found is not asked for again. @default '5s' */
     readonly missing?: Duration;
   };
   /** Largest answer in bytes. @default 2 MiB */
@@ -76,7 +76,7 @@ export function settingsOf(options: RegistryOptions): Settings {
     maxDelayMs: milliseconds(retry.maxDelay ?? "20s", "registry.retry.maxDelay"),
     entries: positive(cache.entries ?? 1000, "cache.entries"),
     latestMs: milliseconds(cache.latest ?? "60s", "registry.cache.latest"),
-    missingMs: milliseconds(cache.missing ?? "60s", "registry.cache.missing"),
+    missingMs: milliseconds(cache.missing ?? "5s", "registry.cache.missing"),
     maxAnswerBytes: positive(options.maxAnswerBytes ?? 2 * 1024 * 1024, "maxAnswerBytes"),
     fetch: options.fetch ?? ((address, request) => fetch(address, request)),
     runtime,

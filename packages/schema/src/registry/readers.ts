@@ -35,10 +35,10 @@ export class Readers<T> {
     return this.#readers.get(keyOf(which));
   }
 
-  /** @throws SluiceError `NOT_FOUND`, or another one of the registry's */
+  /** @throws SluiceError `NOT_FOUND`, `INVALID_PAYLOAD`, or another one of the registry's */
   reader(which: SchemaId): Promise<SchemaReader<T>> {
     return this.#flights.run(keyOf(which), async () => {
-      const writer = await this.#registry.resolved(which);
+      const writer = await this.#registry.ofMessage(which);
       const reader = this.#compiled(writer);
       this.#readers.set(keyOf(which), reader);
       return reader;

@@ -49,8 +49,8 @@ const prefixed = { AVRO: "avro", JSON: "json-schema", PROTOBUF: "protobuf" } as 
 /**
  * A codec whose messages carry the id of the schema that they were written with. Readers look it up and read with their own.
  *
- * Reading: while the registry does not answer, the message waits (nothing is counted); an id that the registry does not know, a
- * body without an id and a schema that cannot be read as ours are `INVALID_PAYLOAD`, a dead letter.
+ * Reading: while the registry does not answer, the message waits (nothing is counted); an id that the registry does not know or cannot
+ * give, a body without an id and a schema that cannot be read as ours are `INVALID_PAYLOAD`, a dead letter.
  * Writing: `UNAVAILABLE` while the registry does not answer, `NOT_FOUND` (`never`, `latest`) when the schema is not there,
  * `MISMATCH` when it is not compatible; nothing was stored. What was looked up once needs no registry any more.
  */
@@ -114,7 +114,7 @@ function idOf(body: Bytes, message: WireMessage, format: SchemaFormat): SchemaId
   }
 }
 
-/** Only the registry's word that it does not know an id, and what cannot be read, are final; everything else may pass. */
+/** What the registry has against this one id, and what cannot be read, are final; everything else may pass. */
 function refuse(error: unknown, found: SchemaId, message: WireMessage): never {
   const id = found.guid ?? found.id;
   if (isSluiceError(error, "NOT_FOUND")) {

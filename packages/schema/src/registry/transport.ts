@@ -110,7 +110,7 @@ export class Transport {
     let length = 0;
     for await (const chunk of response.body ?? []) {
       length += chunk.byteLength;
-      if (length > limit) throw this.#strange(call, `answered with more than ${limit} bytes`);
+      if (length > limit) throw this.#strange(call, `answered with more than ${limit} bytes`, "maxAnswerBytes");
       chunks.push(chunk);
     }
     return Buffer.concat(chunks).toString("utf8");
@@ -121,7 +121,7 @@ export class Transport {
       scanJson(Buffer.from(text), answerLimits);
       return JSON.parse(text) as unknown;
     } catch (cause) {
-      throw this.#strange(call, "answered with something that is not a registry's JSON", cause);
+      throw this.#strange(call, "answered with something that is not a registry's JSON", "url", cause);
     }
   }
 
@@ -146,8 +146,8 @@ export class Transport {
     return { error: new SluiceError("UNAVAILABLE", text, { cause }), again: true };
   }
 
-  #strange(call: Call, how: string, cause?: unknown): SluiceError {
-    return new SluiceError("UNKNOWN", `registry: ${this.#what(call)} ${how}; check option "url"`, { cause });
+  #strange(call: Call, how: string, option: "maxAnswerBytes" | "url", cause?: unknown): SluiceError {
+    return new SluiceError("UNKNOWN", `registry: ${this.#what(call)} ${how}; check option "${option}"`, { cause });
   }
 
   #what({ method, path }: Call): string {

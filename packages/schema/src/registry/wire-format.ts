@@ -1,4 +1,5 @@
 import { type Bytes, SluiceError } from "@sluice/core";
+import { largestId } from "./answers.ts";
 
 /** Which schema a body was written with, as it stands in front of the body or in a header. */
 export interface SchemaId {
@@ -16,7 +17,6 @@ export const textSchemaHeader = "schemaid";
 
 const prefixMagic = 0;
 const guidMagic = 1;
-const largestId = 0x7fff_ffff;
 const prefixLength = 5;
 const guidLength = 16;
 /** Message types inside of each other; what Protobuf's readers allow for values. */
