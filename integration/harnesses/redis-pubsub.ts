@@ -1,6 +1,7 @@
 import { defineHarness, type DriverVariant, type Harness, wrongSecret } from "@sluice/conformance";
 import { redisPubsub } from "@sluice/redis";
 import { openRawRedisPubsub } from "./raw-redis-pubsub.ts";
+import { makePowerless } from "./redis-powerless.ts";
 import { announced, versionOf } from "./start.ts";
 
 const url = process.env["REDIS_URL"] ?? "redis://localhost:6379";
@@ -17,6 +18,7 @@ function urlFor({ via, credentials }: DriverVariant): string {
     parts.username = "conformance";
     parts.password = wrongSecret;
   }
+  if (credentials === "powerless") parts.username = parts.password = "powerless";
   return parts.href;
 }
 
@@ -25,7 +27,11 @@ const harness: Harness = defineHarness({
   environment: announced("redis-pubsub"),
   clients: { ioredis: versionOf("ioredis") },
   driver: (variant = {}) => redisPubsub({ url: urlFor(variant) }),
-  raw: async () => openRawRedisPubsub(url),
+  raw: async () => {
+    await makePowerless(url);
+    return openRawRedisPubsub(url);
+  },
+  powerless: true,
   timing: { leaseMs: 3_000, recoveryMs: 8_000, quietMs: 300 },
   upstream: { host: hostname, port: Number(port) || 6379 },
   parallel: 6,

@@ -2,6 +2,7 @@ import { defineHarness, type DriverVariant, type Harness, wrongSecret } from "@s
 import { redis } from "@sluice/redis";
 import { Redis } from "ioredis";
 import { openRawRedis } from "./raw-redis.ts";
+import { makePowerless } from "./redis-powerless.ts";
 import { announced, versionOf } from "./start.ts";
 
 const url = process.env["REDIS_URL"] ?? "redis://localhost:6379";
@@ -22,13 +23,6 @@ function urlFor({ via, credentials }: DriverVariant): string {
   return parts.href;
 }
 
-/** A user who may connect and do nothing else. Its password is `powerless` too. */
-async function makePowerless(client: Redis): Promise<void> {
-  const rights = ["reset", "on", ">powerless", "-@all", "+hello", "+auth", "+ping", "+client"];
-  await client.call("acl", "SETUSER", "powerless", ...rights);
-  client.disconnect();
-}
-
 const leaseMs = 5_000;
 
 const harness: Harness = defineHarness({
@@ -38,7 +32,7 @@ const harness: Harness = defineHarness({
   driver: (variant = {}) => redis({ url: urlFor(variant), leaseMs, answerMs: 4_000 }),
   raw: async () => {
     const open = () => new Redis(url, { maxRetriesPerRequest: null });
-    await makePowerless(open());
+    await makePowerless(url);
     return openRawRedis(open);
   },
   powerless: true,

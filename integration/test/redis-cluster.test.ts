@@ -2,6 +2,8 @@
 import { connect, topic as declareTopic } from "@sluice/core";
 import { conformance } from "@sluice/conformance/vitest";
 import { redis, redisPubsub } from "@sluice/redis";
+import { Redis } from "ioredis";
+import { subscribe as onChannel, unsubscribe } from "node:diagnostics_channel";
 import { afterAll, describe, expect, it } from "vitest";
 import { startClusterNodes } from "../harnesses/redis-cluster-nodes.ts";
 
@@ -35,7 +37,7 @@ describe.skipIf(!nodes)("on three nodes", () => {
 
   it.each([true, false])("channels reach their listeners (sharded: %s)", async (sharded) => {
     const bus = await connect(redisPubsub({ cluster, sharded }));
-    const topics = names.map((name) => declareTopic<{ readonly n: number }>(name, { unrouted: "allow" }));
+    const topics = names.map((name) => declareTopic<{ readonly n: number }>(name));
     const seen = new Set<string>();
     const all = Promise.withResolvers<void>();
     await bus.subscribe(topics, { broadcast: "b", delivery: "at-most-once" }, (_, { message }) => {
@@ -46,4 +48,56 @@ describe.skipIf(!nodes)("on three nodes", () => {
     expect([...seen].sort()).toEqual([...names].sort());
     await bus.close();
   });
+
+  it.each([
+    ["a slot that moves", true, moveSlot],
+    ["a socket that dies, sharded", true, killSubscribers],
+    ["a socket that dies", false, killSubscribers],
+  ] as const)("%s is a gap, and messages come again", async (_, sharded, disturb) => {
+    const gaps: unknown[] = [];
+    const gap = Promise.withResolvers<void>();
+    const report = (event: unknown) => {
+      const { kind, detail } = event as { readonly kind: string; readonly detail: string };
+      if (kind !== "gap" || !detail.includes(topic.name)) return;
+      gaps.push(event);
+      gap.resolve();
+    };
+    const topic = declareTopic<{ readonly n: number }>(`cluster.moving.${process.pid}`);
+    onChannel("sluice:broker", report);
+    const bus = await connect(redisPubsub({ cluster, sharded }));
+    const seen: number[] = [];
+    const second = Promise.withResolvers<void>();
+    await bus.subscribe(topic, { broadcast: "b", delivery: "at-most-once" }, ({ n }) => {
+      seen.push(n);
+      if (n === 2) second.resolve();
+    });
+    await bus.publish(topic, { n: 1 }, { delivery: "at-most-once" });
+    const clients = cluster.map((url) => new Redis(url));
+    await disturb(clients, topic.name);
+    await gap.promise;
+    // It is told when the subscription is there again.
+    await bus.publish(topic, { n: 2 }, { delivery: "at-most-once" });
+    await second.promise;
+    expect(gaps).toHaveLength(1);
+    for (const client of clients) client.disconnect();
+    await bus.close();
+    unsubscribe("sluice:broker", report);
+  });
 });
+
+async function moveSlot(clients: readonly Redis[], channel: string): Promise<void> {
+  const [any] = clients;
+  const slot = Number(await any?.call("cluster", "KEYSLOT", channel));
+  const ids = await Promise.all(clients.map(async (client) => String(await client.call("cluster", "MYID"))));
+  const ranges = (await any?.call("cluster", "SLOTS")) as [number, number, [string, number, string]][];
+  const from = ids.indexOf(ranges.find(([first, last]) => first <= slot && slot <= last)?.[2][2] ?? "");
+  const to = (from + 1) % ids.length;
+  const tell = (node: number, ...words: string[]) => clients[node]?.call("cluster", "SETSLOT", slot, ...words);
+  await tell(to, "IMPORTING", ids[from] ?? "");
+  await tell(from, "MIGRATING", ids[to] ?? "");
+  for (const node of [to, from]) await tell(node, "NODE", ids[to] ?? "");
+}
+
+async function killSubscribers(clients: readonly Redis[]): Promise<void> {
+  await Promise.all(clients.map((client) => client.call("client", "KILL", "TYPE", "pubsub")));
+}

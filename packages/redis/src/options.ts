@@ -101,11 +101,13 @@ export function settings(options: RedisOptions): Settings {
 
 /** The same for what both drivers take. `who`: the driver's name, for errors. @throws DriverError CONFIG */
 export function connectionSettings(options: RedisConnectionOptions, who: string): ConnectionSettings {
-  const ways = [options.url, options.cluster, options.sentinel && options.cluster, options.client].filter(
-    (way) => way !== undefined,
-  );
-  if (ways.length > 1) throw wrong(who, "more than one of url, cluster and client is given", "give one of them");
+  // A url beside sentinels has user, password and database.
+  const ways = [options.url ?? options.sentinel, options.cluster, options.client].filter((way) => way !== undefined);
+  if (ways.length > 1) {
+    throw wrong(who, "more than one of url (or sentinel), cluster and client is given", "give one of them");
+  }
   if (options.cluster?.length === 0) throw wrong(who, "cluster is empty", "name at least one node");
+  if (options.sentinel?.urls.length === 0) throw wrong(who, "sentinel has no urls", "name at least one sentinel");
   const prefixOfClient = options.client?.options.keyPrefix;
   // n.b. it would be put before keys, but not before channels, and replies carry it: names would not fit.
   if (prefixOfClient) throw wrong(who, `the client has keyPrefix "${prefixOfClient}"`, "use the option prefix instead");

@@ -1,12 +1,12 @@
-import type {
-  CommitResult,
-  Delivery,
+import {
+  type CommitResult,
+  type Delivery,
   DriverError,
-  Receiver,
-  ReceiverOptions,
-  SettleResult,
-  Settlement,
-  Unit,
+  type Receiver,
+  type ReceiverOptions,
+  type SettleResult,
+  type Settlement,
+  type Unit,
 } from "@sluice/core/driver";
 import { translate } from "./errors.ts";
 import { Holdings } from "./holdings.ts";
@@ -108,6 +108,7 @@ export class GroupReceiver implements Receiver {
       if (results[index] === "durable" || results[index] === "lost")
         for (const delivery of accept) this.#forget(delivery);
     }
+    if (results.includes("unknown")) this.fail(untold());
     this.#lanes.wake();
     return results;
   }
@@ -158,6 +159,7 @@ export class GroupReceiver implements Receiver {
   get #context(): MovesContext {
     const { link, group, consumer, leaseMs, runtime, shardSets, stores, topics, delayed, together } = this.#parts;
     const done = (delivery: Delivery) => this.#forget(delivery);
+    const again = (lanes: Iterable<Lane>) => this.#lanes.again(lanes);
     return {
       link,
       group,
@@ -171,6 +173,7 @@ export class GroupReceiver implements Receiver {
       together,
       holdings: this.#holdings,
       done,
+      again,
     };
   }
 
@@ -262,4 +265,8 @@ export class GroupReceiver implements Receiver {
     this.#parts.reader.close();
     this.#settled.resolve(error);
   }
+}
+
+function untold(): DriverError {
+  return new DriverError("UNAVAILABLE", "redis: nobody can tell whether a move happened; what did not comes again");
 }

@@ -30,7 +30,7 @@ export function redis(options: RedisOptions = {}): Driver<RedisCapabilities, Red
         Link.open({ settings, runtime, who: "redis", name: `${clientName} ${name}`, signal });
       const commands = await open("commands");
       try {
-        const server = await askServer(commands);
+        const server = await askServer(commands, runtime);
         checkVersion(server, "redis");
         const sends = await open("sends");
         const clustered = commands.native instanceof Cluster;

@@ -58,9 +58,9 @@ export function streamsOf(value: unknown): ReadonlyMap<string, readonly Entry[]>
   return found;
 }
 
-/** What the scripts `claim` and `recover` answer. */
-export function claimedOf(value: unknown): { readonly rows: readonly Claimed[]; readonly more: boolean } {
-  const [rows, more] = list(value);
+/** What the scripts `claim` and `recover` answer; `next` is the cursor of `recover`, '' at the end. */
+export function claimedOf(value: unknown): { readonly rows: readonly Claimed[]; readonly next: string } {
+  const [rows, next] = list(value);
   return {
     rows: list(rows).map((row) => {
       const [stream, id, fields, deliveries] = list(row);
@@ -71,7 +71,7 @@ export function claimedOf(value: unknown): { readonly rows: readonly Claimed[]; 
         deliveries: numberOf(deliveries),
       };
     }),
-    more: numberOf(more) === 1,
+    next: textOf(next),
   };
 }
 

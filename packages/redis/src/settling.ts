@@ -21,6 +21,8 @@ export interface SettlingContext {
   readonly together: Together;
   /** The server has the settlement, or the message is not ours. */
   done(delivery: Delivery): void;
+  /** The server may still have them as ours, and we forgot them: they are to come again. */
+  again(lanes: Iterable<Lane>): void;
 }
 
 interface Item {
@@ -94,15 +96,18 @@ async function answer(
   args: readonly Argument[],
 ): Promise<void> {
   let answers: readonly number[] = [];
+  let refused = false;
   try {
     answers = numbers(await context.link.run(`cannot settle for group "${context.group}"`, how, keys, args));
   } catch {
     // Whether it happened is unknown: what did not comes again, so all of it counts as lost.
+    refused = true;
   }
   for (const [at, { index, delivery }] of items.entries()) {
     if (answers[at] === 1) results[index] = "durable";
     context.done(delivery);
   }
+  if (refused) context.again(new Set(items.map(({ held }) => held.lane)));
 }
 
 /** Unsettled ones go back uncounted. @throws DriverError */

@@ -21,7 +21,7 @@ import { Poller, type Watcher } from "./poller.ts";
 import { missing } from "./provision.ts";
 import { Reader } from "./reader.ts";
 import { GroupReceiver } from "./receiver.ts";
-import { leaveGroup } from "./scripts/read.ts";
+import { consumerName, leaveGroup } from "./scripts/read.ts";
 import { ShardSet } from "./shards.ts";
 import { slotOf, type Together } from "./slots.ts";
 import type { Stores } from "./stores.ts";
@@ -140,7 +140,7 @@ async function openGroup(
   if (sources.some((source) => source.group !== group)) {
     throw new DriverError("UNSUPPORTED", "redis: one receiver reads one group; open another for the others");
   }
-  const consumer = `${context.clientName}-${memory.instance}-${++memory.consumers}`;
+  const consumer = consumerName(`${context.clientName}-${memory.instance}-${++memory.consumers}`, settings.leaseMs);
   const callbacks: { receiver: GroupReceiver | undefined } = { receiver: undefined };
   const { lanes, shardSets } = await planLanes(sources, options.ordered, consumer, parts, callbacks);
   for (const part of parts.together(lanes)) {

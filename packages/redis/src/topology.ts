@@ -1,23 +1,46 @@
 import { type Declaration, type DeclaredTopic, DriverError, type Resource } from "@sluice/core/driver";
 import type { Names } from "./names.ts";
+import { begin } from "./scripts/broadcast.ts";
+import { look, make, seekGroup, trim, waiting } from "./scripts/keep.ts";
+import { claim, leaveGroup, recover, take } from "./scripts/read.ts";
+import type { Script } from "./scripts/script.ts";
+import { accept, commit, giveBack, renew } from "./scripts/settle.ts";
+import { beat, giveUp } from "./scripts/shards.ts";
+import { moveDue, storeAll } from "./scripts/store.ts";
 
-/** Commands per role, in the words of the server's ACL. Scripts are checked for what they call. */
-const provisionActions = [
-  "+exists",
-  "+hsetnx",
-  "+hgetall",
-  "+info",
-  "+evalsha",
-  "+eval",
-  "+xadd",
-  "+xdel",
-  "+xgroup|create",
-];
-const publishActions = ["+evalsha", "+eval", "+get", "+set", "+xadd", "+exists", "+zadd", "+hset", "+hincrby", "+hget"];
-const consumeActions =
-  "+evalsha +eval +xread +xreadgroup +xack +xdel +xclaim +xpending +xinfo|groups +xinfo|consumers +xgroup|delconsumer +xtrim +xrange +client|id +client|unblock".split(
-    " ",
-  );
+/** Commands of a role, in the words of the server's ACL: what is called directly, and what the scripts call. */
+function rights(scripts: readonly Script[], direct: string): readonly string[] {
+  const commands = ["evalsha", "eval", ...direct.split(" "), ...scripts.flatMap((script) => script.commands)];
+  return [...new Set(commands)].sort().map((command) => `+${command}`);
+}
+
+const provisionActions = rights([make, look], "hget hsetnx");
+/** Whoever delays something moves it on, and hard limits hold where nobody reads. */
+const publishActions = rights([storeAll, moveDue, trim], "hget");
+const blocking = "xread client|id client|unblock";
+const broadcastActions = rights([begin], `hget ${blocking}`);
+const consumeActions = rights(
+  [
+    take,
+    claim,
+    recover,
+    leaveGroup,
+    accept,
+    giveBack,
+    renew,
+    commit,
+    beat,
+    giveUp,
+    moveDue,
+    trim,
+    look,
+    waiting,
+    seekGroup,
+  ],
+  `hget hmget xreadgroup ${blocking}`,
+);
+/** Dead letters are written by their group; browsed and sent again by whoever does that. */
+const letterActions = rights([commit, storeAll, look], "exists time xdel xlen xrange xrevrange");
 
 /** Everything that must exist on the server, in an order in which it can be made. Pure. */
 export function topology(declaration: Declaration, names: Names): readonly Resource[] {
@@ -42,7 +65,7 @@ function topicResources(topic: DeclaredTopic, names: Names): readonly Resource[]
       kind: "stream",
       name: names.stream(topic.name, 0),
       settings: about,
-      actions: { provision: provisionActions, publish: publishActions },
+      actions: { provision: provisionActions, publish: publishActions, consume: broadcastActions },
     },
     ...topic.groups.flatMap((group): Resource[] => [
       {
@@ -55,7 +78,7 @@ function topicResources(topic: DeclaredTopic, names: Names): readonly Resource[]
         kind: "own-entry",
         name: names.own(topic.name, group.name, 0),
         settings: { ...about, group: group.name },
-        actions: { provision: provisionActions, consume: [...consumeActions, ...publishActions] },
+        actions: { provision: provisionActions, consume: consumeActions },
       },
       ...(group.deadLetter
         ? [
@@ -63,7 +86,7 @@ function topicResources(topic: DeclaredTopic, names: Names): readonly Resource[]
               kind: "dead-letters",
               name: names.deadLetters(topic.name, group.name),
               settings: { topic: topic.name, group: group.name },
-              actions: { provision: provisionActions, consume: publishActions },
+              actions: { provision: provisionActions, consume: letterActions },
             },
           ]
         : []),

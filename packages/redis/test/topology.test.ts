@@ -1,5 +1,12 @@
 import { expect, test } from "vitest";
 import { redis, redisPubsub } from "../src/index.ts";
+import * as broadcasts from "../src/scripts/broadcast.ts";
+import * as keep from "../src/scripts/keep.ts";
+import * as read from "../src/scripts/read.ts";
+import type { Script } from "../src/scripts/script.ts";
+import * as settle from "../src/scripts/settle.ts";
+import * as shards from "../src/scripts/shards.ts";
+import * as store from "../src/scripts/store.ts";
 
 const group = { name: "billing", start: "now", retry: true, deadLetter: true } as const;
 const topic = { name: "orders", ordered: true, shards: 4, delays: true, groups: [group] };
@@ -62,6 +69,41 @@ test("what must exist for an ordered topic with a group", () => {
       },
     ]
   `);
+});
+
+const modules = [broadcasts, keep, read, settle, shards, store];
+const scripts = modules.flatMap((module) => Object.entries(module)).filter(([, each]) => isScript(each));
+
+function isScript(each: unknown): each is Script {
+  return typeof each === "object" && each !== null && "lua" in each;
+}
+
+test.each(scripts as [string, Script][])("the plan grants what the script %s calls", (_, { lua, commands }) => {
+  const granted = redis()
+    .topology({ topics: [topic] })
+    .flatMap(({ actions }) => Object.values(actions ?? {}).flat());
+  expect(granted).toEqual(expect.arrayContaining(commands.map((command) => `+${command}`)));
+  // A call whose command is computed would be in nobody's plan.
+  const calls = lua.match(/\bp?call\(/g) ?? [];
+  expect(lua.match(/redis\.p?call\('[A-Z]+'/g)).toHaveLength(calls.length);
+  expect(commands.filter((command) => command.endsWith("|"))).toEqual([]);
+});
+
+test("roles are parted: who publishes reads nothing, who provisions neither", () => {
+  const [, , stream, reader] = redis().topology({ topics: [topic] });
+  expect(stream?.actions?.["publish"]).not.toContain("+xreadgroup");
+  expect(stream?.actions?.["provision"]).not.toContain("+xreadgroup");
+  expect(reader?.actions?.["consume"]).toEqual(
+    expect.arrayContaining([
+      "+time",
+      "+type",
+      "+zadd",
+      "+pexpire",
+      "+xinfo|groups",
+      "+xgroup|setid",
+      "+client|unblock",
+    ]),
+  );
 });
 
 test("nothing is declared, nothing is needed", () => {

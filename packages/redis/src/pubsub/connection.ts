@@ -14,6 +14,7 @@ import {
   type Sender,
   type Source,
 } from "@sluice/core/driver";
+import { Cluster } from "ioredis";
 import { Link } from "../client.ts";
 import type { Server } from "../server.ts";
 import { settled, unlessAborted } from "../waiting.ts";
@@ -74,7 +75,7 @@ export class PubsubConnection implements Connection {
       runtime: context.runtime,
       who: "redis-pubsub",
       name: `${context.clientName} subscriber`,
-      sharded: settings.sharded,
+      ...(settings.sharded ? { sharded: true } : { node: this.#someNode() }),
     });
     const receiver = new PubsubReceiver({
       link,
@@ -112,6 +113,15 @@ export class PubsubConnection implements Connection {
     await unlessAborted(Promise.all([...this.#children].map((child) => child.close(signal))), signal);
     this.#parts.link.destroy();
     this.#settled.resolve(undefined);
+  }
+
+  /** n.b. all nodes of a cluster have every message; the cluster's own client would change nodes without a word of what it missed. */
+  #someNode(): { readonly host: string; readonly port: number } | undefined {
+    const { link, context } = this.#parts;
+    if (!(link.native instanceof Cluster)) return undefined;
+    const masters = link.native.nodes("master");
+    const { host, port } = masters[Math.floor(context.runtime.random() * masters.length)]?.options ?? {};
+    return host === undefined || port === undefined ? undefined : { host, port };
   }
 
   #own<T extends Sender | Receiver>(child: T): T {

@@ -10,6 +10,8 @@ export interface RedisPubsubOptions extends RedisConnectionOptions {
   readonly format?: "cloudevents" | "raw";
   /** Messages that wait in this process while handlers are busy; nobody can ask the server to wait. @default 10000 */
   readonly inbox?: number;
+  /** Bytes of all that wait; one message is kept, whatever its size. @default 67108864 */
+  readonly inboxBytes?: number;
   /** Which are dropped when the inbox is full: those that wait longest, or those that come. @default "oldest" */
   readonly overflow?: "oldest" | "newest";
 }
@@ -24,19 +26,22 @@ export interface RedisPubsubMessage {
 export type RedisPubsubClient = Redis | Cluster;
 
 export interface PubsubSettings extends ConnectionSettings {
+  readonly clustered: boolean;
   readonly sharded: boolean;
   readonly format: "cloudevents" | "raw";
   readonly inbox: number;
+  readonly inboxBytes: number;
   readonly overflow: "oldest" | "newest";
 }
 
 /** Checks the options and fills in the defaults. @throws DriverError CONFIG */
 export function pubsubSettings(options: RedisPubsubOptions): PubsubSettings {
   const connection = connectionSettings(options, "redis-pubsub");
-  const { inbox = 10_000, format = "cloudevents", overflow = "oldest" } = options;
-  if (!Number.isInteger(inbox) || inbox < 1) {
-    throw new DriverError("CONFIG", `redis-pubsub: inbox is ${inbox}; use a whole number, 1 or more`);
+  const { inbox = 10_000, inboxBytes = 67_108_864, format = "cloudevents", overflow = "oldest" } = options;
+  for (const [name, value] of Object.entries({ inbox, inboxBytes })) {
+    if (Number.isInteger(value) && value >= 1) continue;
+    throw new DriverError("CONFIG", `redis-pubsub: ${name} is ${value}; use a whole number, 1 or more`);
   }
   const clustered = connection.cluster.length > 0 || (connection.client !== undefined && "nodes" in connection.client);
-  return { ...connection, sharded: options.sharded ?? clustered, format, inbox, overflow };
+  return { ...connection, clustered, sharded: options.sharded ?? clustered, format, inbox, inboxBytes, overflow };
 }

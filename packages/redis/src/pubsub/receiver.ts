@@ -8,7 +8,9 @@ import {
   type SettleResult,
   type Settlement,
 } from "@sluice/core/driver";
+import { Cluster } from "ioredis";
 import type { Link } from "../client.ts";
+import { slotOf } from "../slots.ts";
 import { settled, unlessAborted } from "../waiting.ts";
 import type { PubsubSettings } from "./options.ts";
 import { fromMessage } from "./record.ts";
@@ -27,6 +29,12 @@ export interface PubsubReceiverParts {
   readonly opened: Map<string, number>;
 }
 
+/** n.b. what it holds in memory is the whole message, not its body alone. */
+interface Waiting {
+  readonly delivery: Delivery;
+  readonly bytes: number;
+}
+
 /** How often drops are told while they go on. */
 const tellMs = 1_000;
 
@@ -40,8 +48,9 @@ export class PubsubReceiver implements Receiver {
   readonly #settled = settled<DriverError | undefined>();
   readonly #parts: PubsubReceiverParts;
   readonly #channels: ReadonlyMap<string, readonly BroadcastSource[]>;
-  readonly #inbox: Delivery[] = [];
+  readonly #inbox: Waiting[] = [];
   readonly #held = new Set<Delivery>();
+  #inboxBytes = 0;
   #bytes = 0;
   #wake: (() => void) | undefined;
   #cancelPing: (() => void) | undefined;
@@ -71,14 +80,12 @@ export class PubsubReceiver implements Receiver {
     link.native.on(sharded ? "smessageBuffer" : "messageBuffer", (channel: Buffer, message: Buffer) =>
       this.#arrived(channel.toString(), message),
     );
-    const doing = "cannot subscribe";
+    if (sharded) this.#watchSlots();
     const names = [...this.#channels.keys()];
     if (sharded) {
       // One call each: channels of several slots cannot be in one.
-      await Promise.all(names.map((name) => link.ask(doing, (client) => client.ssubscribe(name))));
-    } else await link.ask(doing, (client) => client.subscribe(...names));
-    // n.b. slots moved away: the server ends the subscription, and ioredis only says so.
-    if (sharded) link.native.on("sunsubscribe", () => this.#movedAway());
+      await Promise.all(names.map((name) => link.ask(subscribing([name]), (client) => client.ssubscribe(name))));
+    } else await link.ask(subscribing(names), (client) => client.subscribe(...names));
     this.#ping();
     for (const source of sources) {
       const label = [source.topic, source.broadcast, source.instance].join("\0");
@@ -94,11 +101,7 @@ export class PubsubReceiver implements Receiver {
     for (;;) {
       const { window, windowBytes } = this.#parts.options;
       const full = this.#held.size > 0 && this.#bytes >= windowBytes;
-      const taken = full ? [] : this.#inbox.splice(0, Math.min(max, window - this.#held.size));
-      for (const delivery of taken) {
-        this.#held.add(delivery);
-        this.#bytes += delivery.body?.byteLength ?? 0;
-      }
+      const taken = full ? [] : this.#take(Math.min(max, window - this.#held.size));
       if (taken.length > 0 || signal.aborted || this.#finished || (this.#stopped && this.#inbox.length === 0))
         return taken;
       await unlessAborted(new Promise<void>((resolve) => (this.#wake = resolve)), signal);
@@ -132,17 +135,37 @@ export class PubsubReceiver implements Receiver {
     this.#finish(undefined);
   }
 
+  #take(max: number): readonly Delivery[] {
+    return this.#inbox.splice(0, max).map(({ delivery, bytes }) => {
+      this.#inboxBytes -= bytes;
+      this.#held.add(delivery);
+      this.#bytes += delivery.body?.byteLength ?? 0;
+      return delivery;
+    });
+  }
+
   #arrived(channel: string, message: Buffer): void {
     if (this.#stopped) return;
+    const bytes = message.byteLength;
     for (const source of this.#channels.get(channel) ?? []) {
-      this.#inbox.push(fromMessage({ channel, message }, source));
-      if (this.#inbox.length <= this.#parts.settings.inbox) continue;
-      if (this.#parts.settings.overflow === "oldest") this.#inbox.shift();
-      else this.#inbox.pop();
-      this.#dropped++;
-      this.#cancelTell ??= this.#parts.context.runtime.timer(tellMs, () => this.#tell(), { background: true });
+      this.#inbox.push({ delivery: fromMessage({ channel, message }, source), bytes });
+      this.#inboxBytes += bytes;
+      while (this.#overflows()) this.#drop();
     }
     this.#changed();
+  }
+
+  #overflows(): boolean {
+    const { inbox, inboxBytes } = this.#parts.settings;
+    return this.#inbox.length > inbox || (this.#inboxBytes > inboxBytes && this.#inbox.length > 1);
+  }
+
+  #drop(): void {
+    const { settings, context } = this.#parts;
+    const gone = settings.overflow === "oldest" ? this.#inbox.shift() : this.#inbox.pop();
+    this.#inboxBytes -= gone?.bytes ?? 0;
+    this.#dropped++;
+    this.#cancelTell ??= context.runtime.timer(tellMs, () => this.#tell(), { background: true });
   }
 
   #tell(): void {
@@ -151,8 +174,8 @@ export class PubsubReceiver implements Receiver {
     const count = this.#dropped;
     this.#dropped = 0;
     if (count === 0) return;
-    const { overflow, inbox } = this.#parts.settings;
-    const detail = `redis-pubsub: ${count} messages were dropped, the ${overflow} first: more than ${inbox} waited for handlers`;
+    const { overflow, inbox, inboxBytes } = this.#parts.settings;
+    const detail = `redis-pubsub: ${count} messages were dropped, the ${overflow} first: more than ${inbox} or ${inboxBytes} bytes of them waited for handlers`;
     this.#parts.context.report({ kind: "gap", count, detail });
   }
 
@@ -174,13 +197,23 @@ export class PubsubReceiver implements Receiver {
     );
   }
 
+  /** n.b. a slot moves, or the socket to one node ends: ioredis subscribes again, and says nothing of what it missed. */
+  #watchSlots(): void {
+    const { native } = this.#parts.link;
+    // One node only: the server ends the subscription.
+    if (!(native instanceof Cluster)) return void native.on("moved", () => this.#movedAway());
+    const masters = () => [...this.#channels.keys()].map((channel) => native.slots[slotOf(channel)]?.[0]).join();
+    const before = masters();
+    native.on("-subscriber", () => this.#movedAway());
+    native.on("subscribersReady", () => {
+      if (masters() !== before) this.#movedAway();
+    });
+  }
+
   #movedAway(): void {
     if (this.#stopped) return;
     this.#parts.link.fail(
-      new DriverError(
-        "LOST",
-        "redis-pubsub: the server ended a subscription, as when a slot moves; it is opened again",
-      ),
+      new DriverError("LOST", "redis-pubsub: a subscription ended, as when a slot moves; it is opened again"),
     );
   }
 
@@ -209,4 +242,8 @@ export class PubsubReceiver implements Receiver {
     this.#settled.resolve(error);
     this.#changed();
   }
+}
+
+function subscribing([first, ...others]: readonly string[]): string {
+  return `cannot subscribe to "${first}"${others.length > 0 ? ` and ${others.length} other channels` : ""}`;
 }

@@ -25,7 +25,7 @@ export function redisPubsub(
       const { runtime, clientName, signal } = context;
       const link = await Link.open({ settings, runtime, who: "redis-pubsub", name: `${clientName} publisher`, signal });
       try {
-        const server = await askServer(link);
+        const server = await askServer(link, runtime);
         if (settings.sharded) checkVersion(server, "redis-pubsub");
         return new PubsubConnection({ context, settings, link, server, opened });
       } catch (error) {

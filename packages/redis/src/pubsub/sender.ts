@@ -8,7 +8,7 @@ import { channelOf } from "./topology.ts";
 
 const who = "redis-pubsub";
 
-/** Publishes and has the server's answer; `stored` means that somebody was connected, not that he handled it. */
+/** Publishes and has the server's answer; `stored` means that somebody was, or may have been, connected, not that he handled it. */
 export class PubsubSender implements Sender {
   readonly closed: Promise<DriverError | undefined>;
   readonly #settled = settled<DriverError | undefined>();
@@ -47,7 +47,7 @@ export class PubsubSender implements Sender {
       const what = to.group === undefined ? "delays" : "groups";
       return notStored(new DriverError("UNSUPPORTED", `${who}: channels have no ${what}; use redis() instead`));
     }
-    const { prefix, sharded, format } = this.#settings;
+    const { prefix, sharded, clustered, format } = this.#settings;
     const doing = `cannot publish to "${to.topic}"`;
     try {
       const channel = channelOf(prefix, to.topic);
@@ -56,7 +56,8 @@ export class PubsubSender implements Sender {
       const readers = Number(
         await this.#link.ask(doing, (client) => client.call(command, [channel, message]), { signal }),
       );
-      if (readers > 0) return { outcome: "stored" };
+      // n.b. PUBLISH reaches all nodes of a cluster, and counts the listeners of one: none there is no proof.
+      if (readers > 0 || (clustered && !sharded)) return { outcome: "stored" };
       return { outcome: "unroutable", error: nobody(to.topic) };
     } catch (error) {
       const failure = translate(error, doing, who);

@@ -42,59 +42,84 @@ end
 return answers
 `);
 
+/** A consumer's name says how long it may let entries idle: instances of a group may have different leases, as in a deployment. */
+export function consumerName(name: string, leaseMs: number): string {
+  return `${name}:${leaseMs}ms`;
+}
+
 /**
- * Takes over entries whose holder let them idle, with their count of deliveries; or, for a named old consumer of this process that is
- * gone, all of its entries, uncounted. Entries that were deleted from the stream are reported without fields.
+ * Takes over entries whose holder let them idle, with their count of deliveries: for as long as we may, and as the holder may. Or, for
+ * a named old consumer of this process that is gone, all of its entries, uncounted. Entries that were deleted from the stream are
+ * reported without fields.
  *
  * KEYS: streams… ARGV: group, consumer, idle milliseconds, most, old consumer or ''. Answers rows: stream (index), id, fields,
- * deliveries; and whether there may be more.
+ * deliveries.
  */
 export const claim: Script = script(`
 local group, consumer, idle, left, old = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local rows = {}
-local more = 0
-for index, stream in ipairs(KEYS) do
-  if left < 1 then more = 1 break end
-  local pending
+
+local function take(index, stream, id, deliveries)
+  local entry
   if old == '' then
-    pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle, '-', '+', left)
+    entry = redis.call('XCLAIM', stream, group, consumer, idle, id)[1]
+    deliveries = deliveries + 1
   else
-    pending = redis.pcall('XPENDING', stream, group, '-', '+', left, old)
+    redis.call('XCLAIM', stream, group, consumer, 0, id, 'JUSTID')
+    entry = redis.call('XRANGE', stream, id, id)[1]
   end
-  if pending.err then return redis.error_reply(pending.err) end
-  for _, each in ipairs(pending) do
-    local id, deliveries = each[1], each[4]
-    local entry
+  if not entry then redis.call('XACK', stream, group, id) end
+  rows[#rows + 1] = { index, id, entry and entry[2] or false, deliveries }
+  left = left - 1
+end
+
+local function lives(holder, idleMs)
+  local lease = tonumber(string.match(holder, ':(%d+)ms$'))
+  return old == '' and lease ~= nil and idleMs < lease
+end
+
+for index, stream in ipairs(KEYS) do
+  local after = '-'
+  while left > 0 and after do
+    local count = math.max(left, 100)
+    local pending
     if old == '' then
-      entry = redis.call('XCLAIM', stream, group, consumer, idle, id)[1]
-      deliveries = deliveries + 1
+      pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle, after, '+', count)
     else
-      redis.call('XCLAIM', stream, group, consumer, 0, id, 'JUSTID')
-      entry = redis.call('XRANGE', stream, id, id)[1]
+      pending = redis.pcall('XPENDING', stream, group, after, '+', count, old)
     end
-    if not entry then redis.call('XACK', stream, group, id) end
-    rows[#rows + 1] = { index, id, entry and entry[2] or false, deliveries }
-    left = left - 1
+    if pending.err then return redis.error_reply(pending.err) end
+    for _, each in ipairs(pending) do
+      if left > 0 and not lives(each[2], each[3]) then take(index, stream, each[1], each[4]) end
+    end
+    -- Those of longer leases must not hide what is behind them.
+    after = #pending == count and '(' .. pending[count][1]
   end
 end
-return { rows, more }
+return { rows }
 `);
 
 /**
- * Everything that is pending in a shard whose lease we have, whoever had it, in order, after a cursor.
+ * Everything that is pending in a shard whose lease we have, whoever had it, in order, after a cursor; but for what is in hand.
  *
- * KEYS: stream, lease. ARGV: group, consumer, most, cursor. Answers rows as `claim`, or 'lost'.
+ * KEYS: stream, lease. ARGV: group, consumer, most, cursor, ids in hand… Answers rows as `claim` and the next cursor ('': that was
+ * all), or 'lost'.
  */
 export const recover: Script = script(`
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 'lost' end
+local inHand = {}
+for index = 5, #ARGV do inHand[ARGV[index]] = true end
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[3])
 local rows = {}
-for _, each in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[3])) do
+for _, each in ipairs(pending) do
   local id = each[1]
-  local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id)[1]
-  if not entry then redis.call('XACK', KEYS[1], ARGV[1], id) end
-  rows[#rows + 1] = { 1, id, entry and entry[2] or false, each[4] + 1 }
+  if not inHand[id] then
+    local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id)[1]
+    if not entry then redis.call('XACK', KEYS[1], ARGV[1], id) end
+    rows[#rows + 1] = { 1, id, entry and entry[2] or false, each[4] + 1 }
+  end
 end
-return { rows, 0 }
+return { rows, #pending < tonumber(ARGV[3]) and '' or '(' .. pending[#pending][1] }
 `);
 
 /** Removes a consumer that holds nothing. n.b. XGROUP DELCONSUMER drops what it holds: checked and done in one step. */

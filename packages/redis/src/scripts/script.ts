@@ -4,11 +4,22 @@ import { createHash } from "node:crypto";
 export interface Script {
   readonly lua: string;
   readonly sha: string;
+  /** What it calls, as ACLs name it: `xadd`, `xinfo|groups`. The server checks a script's user at every call. */
+  readonly commands: readonly string[];
 }
 
 export function script(...parts: readonly string[]): Script {
   const lua = parts.join("\n");
-  return { lua, sha: createHash("sha1").update(lua).digest("hex") };
+  return { lua, sha: createHash("sha1").update(lua).digest("hex"), commands: commandsOf(lua) };
+}
+
+function commandsOf(lua: string): readonly string[] {
+  const commands = new Set<string>();
+  for (const [, name = "", word = ""] of lua.matchAll(/redis\.p?call\('(\w+)'(?:, '(\w+)')?/g)) {
+    const hasOthers = name === "XINFO" || name === "XGROUP";
+    commands.add((hasOthers ? `${name}|${word}` : name).toLowerCase());
+  }
+  return [...commands];
 }
 
 /** Compares entry ids: as text, 9-0 would come after 10-0. */

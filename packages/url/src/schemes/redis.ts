@@ -37,6 +37,7 @@ const redisPubsubParameters = {
   sharded: "flag",
   format: ["cloudevents", "raw"],
   inbox: "number",
+  inboxBytes: "number",
   overflow: ["oldest", "newest"],
 } as const satisfies Record<Written<RedisPubsubOptions> | ConnectionParameter | "tls", ParameterKind>;
 
