@@ -107,12 +107,14 @@ function beginAtZero({ metrics }: Parts, { metric }: Place): void {
 }
 
 /** Counts what middleware that deduplicates recognises, on whatever bus; until the answer is called. */
-function countDuplicates({ metrics, places, seen }: Parts): () => void {
+function countDuplicates({ metrics, places, handled }: Parts): () => void {
   const count = (event: unknown): void =>
     guarded(undefined, () => {
       const { topic, group, context } = event as DuplicateEvent;
       // Not a message of this bus, or counted already: while a connection replaces another one, both listen.
-      if (!seen.delete(context)) return;
+      const message = handled.get(context);
+      if (!message?.counted) return;
+      message.counted = false;
       metrics.instruments?.duplicates.add(1, places.handling(topic, group).metric);
     });
   subscribe(events.duplicate.name, count);

@@ -8,64 +8,86 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { AttemptMiddleware, BatchAnswer, BatchItem, BatchMiddleware, Context, Outcome } from "@sluice/core";
-import { detailsOf, type Place } from "./places.ts";
-import { creationOf, extract, firstOf } from "./propagation.ts";
-import { type Ending, endSpan, type Operation, type Parts, spanAttributes, withError, within } from "./telemetry.ts";
+import { addDetails, type Place } from "./places.ts";
+import { carrierOf, creationOf, extract, firstOf } from "./propagation.ts";
+import {
+  type Ending,
+  endSpan,
+  handledOf,
+  type Operation,
+  type Parts,
+  spanAttributes,
+  withError,
+  within,
+} from "./telemetry.ts";
 
 /** A `process` span around each run of a handler. Messages of a batch have theirs together: see {@link handlingBatches}. */
 export function handling(parts: Parts): AttemptMiddleware {
+  const begin = (context: Context): Run => {
+    const place = parts.places.handling(context.message.topic, context.group);
+    const run = context.batch ? new Run(parts, place, undefined, ROOT_CONTEXT) : one(parts, place, context);
+    count(parts, place, context);
+    place.inFlight++;
+    return run;
+  };
   return function otelProcess(context, next) {
-    const begin = () => {
-      const place = parts.places.handling(context.message.topic, context.group);
-      const operation = context.batch ? inBatch : one(parts, place, context);
-      count(parts, place, context);
-      return {
-        context: operation.context,
-        end(ending: Ending<void | Outcome>) {
-          place.inFlight--;
-          operation.end(ending);
-        },
-      };
-    };
-    return within<void | Outcome>(begin, next);
+    return within<Context, void | Outcome>(begin, context, next);
   };
 }
 
 /** One `process` span per call of a batch handler, of no trace but its own, that links to every message. */
 export function handlingBatches(parts: Parts): BatchMiddleware {
+  const begin = (items: readonly BatchItem<unknown>[]): Operation<BatchAnswer> => many(parts, items);
   return function otelBatch(items, next) {
-    return within<BatchAnswer>(() => many(parts, items), next);
+    return within(begin, items, next);
   };
 }
 
-const inBatch: Operation<void | Outcome> = { context: ROOT_CONTEXT, end: () => undefined };
+/** One run of a handler. */
+class Run implements Operation<void | Outcome> {
+  readonly #parts: Parts;
+  readonly #place: Place;
+  readonly #span: Span | undefined;
+  readonly #startedMs: number;
+  readonly context: OtelContext;
 
-function one(parts: Parts, place: Place, context: Context): Operation<void | Outcome> {
+  /** @param span none of a message whose batch has one */
+  constructor(parts: Parts, place: Place, span: Span | undefined, context: OtelContext) {
+    this.#parts = parts;
+    this.#place = place;
+    this.#span = span;
+    this.context = context;
+    this.#startedMs = parts.runtime.monotonicMs();
+  }
+
+  end(ending: Ending<void | Outcome>): void {
+    this.#place.inFlight--;
+    const span = this.#span;
+    if (!span) return;
+    if (!ending.failed && ending.value) span.setAttribute("sluice.outcome", ending.value.kind);
+    finish(this.#parts, this.#place, span, ending, this.#startedMs);
+  }
+}
+
+function one(parts: Parts, place: Place, context: Context): Run {
   const { message } = context;
-  const origin = extract(message.headers);
+  const origin = originOf(parts, context);
   const creation = creationOf(origin);
   const attributes = messageAttributes(parts.driver, place.span, context);
   const destination = attributes["messaging.destination.name"];
   const span = parts.tracer.startSpan(
-    `${parts.places.words.process} ${typeof destination === "string" ? destination : place.destination}`,
+    destination === place.destination ? place.name : `${parts.places.words.process} ${String(destination)}`,
     {
       kind: SpanKind.CONSUMER,
       attributes: spanAttributes(parts, attributes),
       links: linksOf(message.headers, creation),
     },
     // n.b. never what is active: handlers start in whatever moment a message arrives, which may be inside of somebody else's span.
-    creation && parts.parent === "creation" ? origin : trace.deleteSpan(origin),
+    creation && parts.parent === "link" ? trace.deleteSpan(origin) : origin,
   );
   const inner = trace.setSpan(origin, span);
-  parts.handling.set(context, inner);
-  const startedMs = parts.runtime.monotonicMs();
-  return {
-    context: inner,
-    end(ending) {
-      if (!ending.failed && ending.value) span.setAttribute("sluice.outcome", ending.value.kind);
-      finish(parts, place, span, ending, startedMs);
-    },
-  };
+  handledOf(parts, context).span = inner;
+  return new Run(parts, place, span, inner);
 }
 
 function many(parts: Parts, items: readonly BatchItem<unknown>[]): Operation<BatchAnswer> {
@@ -73,7 +95,7 @@ function many(parts: Parts, items: readonly BatchItem<unknown>[]): Operation<Bat
   if (!first) throw new TypeError("a batch has at least one message");
   const place = parts.places.handling(first.message.topic, first.context.group);
   const span = parts.tracer.startSpan(
-    `${parts.places.words.process} ${place.destination}`,
+    place.name,
     {
       kind: SpanKind.CONSUMER,
       attributes: spanAttributes(parts, { ...place.span, "messaging.batch.message_count": items.length }),
@@ -82,9 +104,9 @@ function many(parts: Parts, items: readonly BatchItem<unknown>[]): Operation<Bat
     ROOT_CONTEXT,
   );
   const inner = trace.setSpan(ROOT_CONTEXT, span);
-  for (const { context, message } of items) {
+  for (const { context } of items) {
     // The message's own baggage goes on with what is published because of it.
-    parts.handling.set(context, trace.setSpan(extract(message.headers), span));
+    handledOf(parts, context).span = trace.setSpan(originOf(parts, context), span);
   }
   const startedMs = parts.runtime.monotonicMs();
   return { context: inner, end: (ending) => finish(parts, place, span, ending, startedMs) };
@@ -94,7 +116,7 @@ function itemLinks(parts: Parts, context: Context): readonly Link[] {
   const { headers } = context.message;
   const attributes = messageAttributes(parts.driver, {}, context);
   const all = spanAttributes(parts, attributes);
-  return linksOf(headers, creationOf(extract(headers))).map((link) => ({ ...link, attributes: all }));
+  return linksOf(headers, creationOf(originOf(parts, context))).map((link) => ({ ...link, attributes: all }));
 }
 
 /** To where the message was made; and to where it was made first, where those are two. */
@@ -111,7 +133,8 @@ function messageAttributes(driver: string, common: Attributes, context: Context)
   if (conversation !== undefined) attributes["messaging.message.conversation_id"] = conversation;
   if (attempt > 1) attributes["sluice.attempt"] = attempt;
   if (redrives > 0) attributes["sluice.redrives"] = redrives;
-  return Object.assign(attributes, detailsOf(driver, context));
+  addDetails(attributes, driver, context);
+  return attributes;
 }
 
 function finish(parts: Parts, { metric }: Place, span: Span, ending: Ending<unknown>, startedMs: number): void {
@@ -120,17 +143,22 @@ function finish(parts: Parts, { metric }: Place, span: Span, ending: Ending<unkn
   parts.metrics.instruments?.process.record(duration, withError(metric, ending));
 }
 
-function count({ metrics, seen }: Parts, place: Place, context: Context): void {
-  const { instruments } = metrics;
-  if (!seen.has(context)) {
-    seen.add(context);
-    instruments?.consumed.add(1, place.metric);
+function count(parts: Parts, place: Place, context: Context): void {
+  const { instruments } = parts.metrics;
+  if (!instruments) return;
+  const handled = handledOf(parts, context);
+  if (!handled.counted) {
+    handled.counted = true;
+    instruments.consumed.add(1, place.metric);
   }
-  if (context.message.attempt > 1) instruments?.retries.add(1, place.metric);
-  place.inFlight++;
+  if (context.message.attempt > 1) instruments.retries.add(1, place.metric);
 }
 
 /** The span of a message for code that runs outside of its handler, such as a loop over a consumer. */
-export function contextOf({ handling }: Parts, context: Context): OtelContext {
-  return handling.get(context) ?? extract(context.message.headers);
+export function contextOf(parts: Parts, context: Context): OtelContext {
+  return parts.handled.get(context)?.span ?? originOf(parts, context);
+}
+
+function originOf({ driver }: Parts, { message, native }: Context): OtelContext {
+  return extract(carrierOf(driver, message.headers, native));
 }

@@ -1,2 +1,3 @@
+export type { OtelOptions } from "./options.ts";
 export { otel } from "./otel.ts";
-export type { OtelOptions, Telemetry } from "./otel.ts";
+export type { Telemetry } from "./otel.ts";

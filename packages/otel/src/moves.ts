@@ -1,7 +1,7 @@
 import { SpanKind } from "@opentelemetry/api";
 import { deadLetterHeaders } from "@sluice/core";
 import { type CommitResult, type SendItem, type SendResult, wire } from "@sluice/core/driver";
-import { creationOf, extract, firstOf } from "./propagation.ts";
+import { carrierOf, creationOf, extract, firstOf } from "./propagation.ts";
 import { type Ending, endSpan, type Parts, spanAttributes } from "./telemetry.ts";
 
 /** Every reason that core gives a dead letter. */
@@ -30,10 +30,10 @@ export function beginMoves(parts: Parts, items: readonly SendItem[]): ((ending: 
   });
 }
 
-function begin(parts: Parts, { to, record }: SendItem, move: Move): (ending: Ending<unknown>) => void {
+function begin(parts: Parts, { to, record, from }: SendItem, move: Move): (ending: Ending<unknown>) => void {
   const { words } = parts.places;
   const place = parts.places.handling(to.topic, to.group ?? "");
-  const origin = extract(record.headers);
+  const origin = extract(carrierOf(parts.driver, record.headers, from?.native));
   const links = [creationOf(origin), firstOf(record.headers)].flatMap((context) => (context ? [{ context }] : []));
   const reason =
     move === "dead-letter" ? { "sluice.dead_letter.reason": record.headers[deadLetterHeaders.reason] } : {};

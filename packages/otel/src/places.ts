@@ -2,14 +2,19 @@ import type { Attributes, BatchObservableResult, Observable } from "@opentelemet
 import type { Context, Draft, Driver, Resource } from "@sluice/core";
 import type { DeclaredTopic } from "@sluice/core/driver";
 import { type Words, wordsOf } from "./conventions.ts";
+import { type View, viewOf } from "./view.ts";
 
 /** What all spans and metrics of one topic, or of one group of it, have in common. */
 export interface Place {
   /** The broker's own name of what is written to, or read from. */
   readonly destination: string;
+  /** Of its spans: the verb and the destination. */
+  readonly name: string;
   readonly span: Attributes;
   /** Without names once there are too many of them. */
   readonly metric: Attributes;
+  /** `metric` with the type of the operation. */
+  readonly operation: Attributes;
   /** Whether `metric` has them. */
   readonly named: boolean;
   /** Messages that handlers have now. */
@@ -93,10 +98,13 @@ export class Places {
     const nameless = this.#nameless.get(verb) ?? common;
     this.#nameless.set(verb, nameless);
     const named = this.#places.size < most;
+    const metric = named ? { ...common, ...names } : nameless;
     const place: Place = {
       destination,
+      name: `${verb} ${destination}`,
       span: { ...common, "messaging.operation.type": type, ...names, "messaging.client.id": this.clientName },
-      metric: named ? { ...common, ...names } : nameless,
+      metric,
+      operation: { ...metric, "messaging.operation.type": type },
       named,
       inFlight: 0,
     };
@@ -151,57 +159,44 @@ const ownRoutingKey = /^(u|k(\.[01]){10})$/;
 /** Where the driver's delays end: from there a message goes straight to its queue, by a routing key of the driver's. */
 const dueExchange = /(^|\.)sluice\.delay\.due$/;
 
-/** What only this message has, in the broker's own words. */
-export function detailsOf(driver: string, { message, native, shard }: Context): Attributes {
+/** Adds what only this message has, in the broker's own words. */
+export function addDetails(attributes: Attributes, driver: string, { message, native, shard }: Context): void {
   switch (driver) {
-    case "kafka": {
-      const [topic, partition, offset] = [at(native, "topic"), at(native, "partition"), at(native, "offset")];
-      return {
-        // A retry comes from the group's own entry, which is a topic, too: partition and offset are of that one.
-        ...(typeof topic === "string" && { "messaging.destination.name": topic }),
-        ...keyOf("kafka", message.key),
-        ...(typeof partition === "number" && { "messaging.destination.partition.id": String(partition) }),
-        ...(typeof offset === "string" && { "kafka.offset": Number(offset) }),
-        ...(at(native, "value") === null && { "kafka.message.tombstone": true }),
-      };
-    }
-    case "rabbitmq": {
-      const fields = at(native, "fields");
-      const [exchange, key, tag] = [at(fields, "exchange"), at(fields, "routingKey"), at(fields, "deliveryTag")];
-      if (typeof exchange !== "string" || typeof key !== "string") return {};
-      if (dueExchange.test(exchange)) {
-        return { "messaging.destination.name": shard, ...(typeof tag === "number" && tagOf(tag)) };
-      }
-      const routingKey = ownRoutingKey.test(key) ? "" : key;
-      return {
-        "messaging.destination.name": rabbitName(exchange, routingKey, shard),
-        ...(key !== "" && { "rabbitmq.destination.routing_key": key }),
-        ...(typeof tag === "number" && tagOf(tag)),
-      };
-    }
+    case "kafka":
+      addKey(attributes, driver, message.key);
+      return addKafka(attributes, viewOf(native));
+    case "rabbitmq":
+      return addRabbit(attributes, viewOf(viewOf(native)["fields"]), shard);
     case "google-pubsub":
-      return {
-        ...keyOf("google-pubsub", message.key),
-        ...(message.deliveries !== undefined && { "gcp.pubsub.message.delivery_attempt": message.deliveries }),
-      };
-    default:
-      return none;
+      addKey(attributes, driver, message.key);
+      if (message.deliveries !== undefined) attributes["gcp.pubsub.message.delivery_attempt"] = message.deliveries;
   }
 }
 
-const none: Attributes = {};
-
-function tagOf(tag: number): Attributes {
-  return { "rabbitmq.message.delivery_tag": tag };
+function addKafka(attributes: Attributes, native: View): void {
+  const { topic, partition, offset, value } = native;
+  // A retry comes from the group's own entry, which is a topic, too: partition and offset are of that one.
+  if (typeof topic === "string") attributes["messaging.destination.name"] = topic;
+  if (typeof partition === "number") attributes["messaging.destination.partition.id"] = String(partition);
+  if (typeof offset === "string") attributes["kafka.offset"] = Number(offset);
+  if (value === null) attributes["kafka.message.tombstone"] = true;
 }
 
-/** The key, where the broker has one of its own and it is text. */
-export function keyOf(driver: string, key: Draft["key"]): Attributes {
-  if (typeof key !== "string") return none;
-  if (driver === "kafka") return { "kafka.message.key": key };
-  return driver === "google-pubsub" ? { "gcp.pubsub.message.ordering_key": key } : none;
+function addRabbit(attributes: Attributes, fields: View, shard: string): void {
+  const { exchange, routingKey: key, deliveryTag: tag } = fields;
+  if (typeof exchange !== "string" || typeof key !== "string") return;
+  if (typeof tag === "number") attributes["rabbitmq.message.delivery_tag"] = tag;
+  if (dueExchange.test(exchange)) {
+    attributes["messaging.destination.name"] = shard;
+    return;
+  }
+  attributes["messaging.destination.name"] = rabbitName(exchange, ownRoutingKey.test(key) ? "" : key, shard);
+  if (key !== "") attributes["rabbitmq.destination.routing_key"] = key;
 }
 
-function at(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+/** Adds the key, where the broker has one of its own and it is text. */
+export function addKey(attributes: Attributes, driver: string, key: Draft["key"]): void {
+  if (typeof key !== "string") return;
+  if (driver === "kafka") attributes["kafka.message.key"] = key;
+  else if (driver === "google-pubsub") attributes["gcp.pubsub.message.ordering_key"] = key;
 }

@@ -9,7 +9,8 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { type Draft, deadLetterHeaders } from "@sluice/core";
-import { emptyHeaders, type Headers, type Limits } from "@sluice/core/driver";
+import type { Headers, Limits } from "@sluice/core/driver";
+import { viewOf } from "./view.ts";
 
 type ReadHeaders = Readonly<Headers>;
 
@@ -18,18 +19,32 @@ const longestValue = 8_192;
 
 const getter: TextMapGetter<ReadHeaders> = {
   keys: (headers) => Object.keys(headers),
-  // Google's own client writes its trace under a prefix.
   get(headers, name) {
-    const value = headers[name] ?? headers[name.toLowerCase()] ?? headers[`googclient_${name}`];
+    const value = headers[name] ?? headers[name.toLowerCase()];
     return value !== undefined && value.length > longestValue ? undefined : value;
   },
 };
 
-const setter: TextMapSetter<Headers> = {
-  set(headers, name, value) {
-    headers[name] = value;
+type Written = [name: string, value: string][];
+
+const setter: TextMapSetter<Written> = {
+  set(written, name, value) {
+    written.push([name, value]);
   },
 };
+
+/**
+ * Where the trace of a message is. n.b. Google's own client writes its trace under a prefix of the service's, which the driver does not
+ * show as headers. A plain one comes first.
+ */
+export function carrierOf(driver: string, headers: ReadHeaders, native: unknown): ReadHeaders {
+  if (driver !== "google-pubsub" || headers["traceparent"] !== undefined) return headers;
+  const { googclient_traceparent: traceparent, googclient_tracestate: tracestate } = viewOf(
+    viewOf(native)["attributes"],
+  );
+  if (typeof traceparent !== "string") return headers;
+  return { ...headers, traceparent, ...(typeof tracestate === "string" && { tracestate }) };
+}
 
 /** The trace and the baggage that came with a message. Anybody may have written them: what cannot be read is not there. */
 export function extract(headers: ReadHeaders): OtelContext {
@@ -64,21 +79,24 @@ export function givenBy({ headers, cause }: Draft): SpanContext | undefined {
 
 /** Writes trace and baggage into a message, over what core handed on from its cause. Baggage that the caller gave stays. */
 export function inject(context: OtelContext, { headers, cause }: Draft, limits: Limits | undefined): void {
-  const fresh = emptyHeaders();
+  const fresh: Written = [];
   propagation.inject(context, fresh, setter);
-  const names = Object.keys(fresh);
   // Tracing is suppressed, or nothing propagates: what came along goes on as it is.
-  if (names.length === 0) return;
+  if (fresh.length === 0) return;
   const before = cause?.message.headers;
+  if (before) forget(headers, before);
+  for (const [name, value] of fresh) {
+    const given = name === "baggage" && headers[name] !== undefined;
+    if (!given) headers[name] = value;
+  }
+  if (limits && fresh.length > 1) fit(headers, limits);
+}
+
+/** Takes out what core handed on, and nobody changed. */
+function forget(headers: Headers, before: ReadHeaders): void {
   for (const name of propagation.fields()) {
-    if (fresh[name] === undefined && headers[name] !== undefined && headers[name] === before?.[name])
-      delete headers[name];
+    if (headers[name] !== undefined && headers[name] === before[name]) delete headers[name];
   }
-  for (const name of names) {
-    const given = name === "baggage" && headers[name] !== undefined && headers[name] !== before?.[name];
-    if (!given) headers[name] = fresh[name] ?? "";
-  }
-  if (limits && names.length > 1) fit(headers, limits);
 }
 
 /** Room for what core and the driver still add. */

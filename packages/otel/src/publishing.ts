@@ -2,13 +2,14 @@ import {
   type Attributes,
   type Context as OtelContext,
   context as otelContext,
+  type Link,
   type Span,
   type SpanContext,
   SpanKind,
   trace,
 } from "@opentelemetry/api";
 import type { Draft, DraftBatch, PublishMiddleware } from "@sluice/core";
-import { keyOf, type Place } from "./places.ts";
+import { addKey, type Place } from "./places.ts";
 import { givenBy, inject } from "./propagation.ts";
 import {
   type Ending,
@@ -30,38 +31,55 @@ interface Batch {
 /** A `send` span per message; for `sendBatch` a `create` span per message and one `send` span that links to them. */
 export function publishing(parts: Parts): PublishMiddleware {
   const batches = new WeakMap<DraftBatch, Batch>();
+  const begin = (draft: Draft): Operation<void> => {
+    const place = parts.places.sending(draft.topic);
+    return draft.batch ? inBatch(parts, batches, draft, draft.batch, place) : alone(parts, draft, place);
+  };
   return function otelSend(draft, next) {
-    const begin = () => {
-      const place = parts.places.sending(draft.topic);
-      return draft.batch ? inBatch(parts, batches, draft, draft.batch, place) : alone(parts, draft, place);
-    };
-    return within(begin, next);
+    return within(begin, draft, next);
   };
 }
+
+/** One message on its way. */
+class Sending implements Operation<void> {
+  readonly #parts: Parts;
+  readonly #place: Place;
+  readonly #span: Span;
+  readonly #startedMs: number;
+  readonly context: OtelContext;
+
+  constructor(parts: Parts, place: Place, span: Span, context: OtelContext) {
+    this.#parts = parts;
+    this.#place = place;
+    this.#span = span;
+    this.context = context;
+    this.#startedMs = parts.runtime.monotonicMs();
+  }
+
+  end(ending: Ending<void>): void {
+    endSpan(this.#span, ending);
+    count(this.#parts, this.#place, ending);
+    record(this.#parts, this.#place, ending, this.#startedMs);
+  }
+}
+
+const noLinks: Link[] = [];
 
 function alone(parts: Parts, draft: Draft, place: Place): Operation<void> {
   const parent = parentOf(parts, draft);
   const given = givenBy(draft);
   const span = parts.tracer.startSpan(
-    `${parts.places.words.send} ${place.destination}`,
+    place.name,
     {
       kind: given ? SpanKind.CLIENT : SpanKind.PRODUCER,
       attributes: messageAttributes(parts, place.span, draft),
-      links: given ? [{ context: given }] : [],
+      links: given ? [{ context: given }] : noLinks,
     },
     parent,
   );
   const context = trace.setSpan(parent, span);
   if (!given) inject(context, draft, parts.limits);
-  const startedMs = parts.runtime.monotonicMs();
-  return {
-    context,
-    end(ending) {
-      endSpan(span, ending);
-      count(parts, place, ending);
-      record(parts, place, ending, startedMs);
-    },
-  };
+  return new Sending(parts, place, span, context);
 }
 
 function inBatch(
@@ -95,7 +113,7 @@ function inBatch(
 
 function beginBatch(parts: Parts, { size, settled }: DraftBatch, place: Place, parent: OtelContext): Batch {
   const span = parts.tracer.startSpan(
-    `${parts.places.words.send} ${place.destination}`,
+    place.name,
     {
       // Its context is in the messages only where they have none of their own.
       kind: parts.createSpans ? SpanKind.CLIENT : SpanKind.PRODUCER,
@@ -130,23 +148,23 @@ function create(parts: Parts, draft: Draft, place: Place, parent: OtelContext): 
 }
 
 /** What is active; without a context manager, or outside of a handler, the span of the message that is the cause. */
-function parentOf({ handling }: Parts, { cause }: Draft): OtelContext {
+function parentOf({ handled }: Parts, { cause }: Draft): OtelContext {
   const active = otelContext.active();
-  return (cause && !trace.getSpan(active) && handling.get(cause)) || active;
+  return (cause && !trace.getSpan(active) && handled.get(cause)?.span) || active;
 }
 
 function messageAttributes(parts: Parts, common: Attributes, { id, key, headers }: Draft): Attributes {
   const attributes: Attributes = { ...common, "messaging.message.id": id };
   const conversation = headers["correlation-id"];
   if (conversation !== undefined) attributes["messaging.message.conversation_id"] = conversation;
-  return spanAttributes(parts, Object.assign(attributes, keyOf(parts.driver, key)));
+  addKey(attributes, parts.driver, key);
+  return spanAttributes(parts, attributes);
 }
 
 function count({ metrics }: Parts, { metric }: Place, ending: Ending<void>): void {
   metrics.instruments?.sent.add(1, withError(metric, ending));
 }
 
-function record({ metrics, runtime }: Parts, { metric }: Place, ending: Ending<void>, startedMs: number): void {
-  const attributes = { ...metric, "messaging.operation.type": "send" };
-  metrics.instruments?.operation.record((runtime.monotonicMs() - startedMs) / 1000, withError(attributes, ending));
+function record({ metrics, runtime }: Parts, { operation }: Place, ending: Ending<void>, startedMs: number): void {
+  metrics.instruments?.operation.record((runtime.monotonicMs() - startedMs) / 1000, withError(operation, ending));
 }

@@ -14,6 +14,14 @@ import { errorType, schemaUrl, withOlderNames } from "./conventions.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Places } from "./places.ts";
 
+/** What is known of a message that reached a handler here. */
+export interface Handled {
+  /** Its own, or that of its batch. */
+  span: OtelContext | undefined;
+  /** Each is counted once, however often its handler runs. */
+  counted: boolean;
+}
+
 /** What the middleware and the driver's wrapper of one bus share. */
 export interface Parts {
   /** `name` of the driver. */
@@ -24,22 +32,18 @@ export interface Parts {
   readonly parent: "creation" | "link";
   readonly createSpans: boolean;
   readonly tracer: Tracer;
-  /** The span around each message that is being handled. */
-  readonly handling: WeakMap<Context, OtelContext>;
-  /** Messages that reached a handler here: each is counted once, however often its handler runs. */
-  readonly seen: WeakSet<Context>;
+  readonly handled: WeakMap<Context, Handled>;
   /** Of the connection: known before anything is sent or handled. */
   runtime: Runtime;
   limits: Limits | undefined;
 }
 
-export function newParts(given: Omit<Parts, "tracer" | "handling" | "seen" | "runtime" | "limits">): Parts {
+export function newParts(given: Omit<Parts, "tracer" | "handled" | "runtime" | "limits">): Parts {
   return {
     ...given,
     // A proxy: it works from the moment that an SDK is registered.
     tracer: trace.getTracerProvider().getTracer("@sluice/otel", undefined, { schemaUrl }),
-    handling: new WeakMap(),
-    seen: new WeakSet(),
+    handled: new WeakMap(),
     runtime: nodeRuntime,
     limits: undefined,
   };
@@ -75,25 +79,50 @@ export function guarded<T>(otherwise: T, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    diag.error("@sluice/otel: telemetry failed", error);
+    tell(error);
     return otherwise;
   }
 }
 
-/** Runs something inside of an operation. */
-export async function within<T>(begin: () => Operation<T>, run: () => Promise<T>): Promise<T> {
-  const operation = guarded(undefined, begin);
-  if (!operation) return run();
-  const finish = (ending: Ending<T>) => guarded(undefined, () => operation.end(ending));
+/** Runs something inside of an operation. n.b. once per message: what is needed for each is an argument, and no closure. */
+export async function within<S, T>(begin: (subject: S) => Operation<T>, subject: S, run: () => Promise<T>): Promise<T> {
+  let operation: Operation<T>;
+  try {
+    operation = begin(subject);
+  } catch (error) {
+    tell(error);
+    return run();
+  }
   let value: T;
   try {
     value = await otelContext.with(operation.context, run);
   } catch (error) {
-    finish({ failed: true, error });
+    finish(operation, { failed: true, error });
     throw error;
   }
-  finish({ value });
+  finish(operation, { value });
   return value;
+}
+
+function finish<T>(operation: Operation<T>, ending: Ending<T>): void {
+  try {
+    operation.end(ending);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+function tell(error: unknown): void {
+  diag.error("@sluice/otel: telemetry failed", error);
+}
+
+/** The record of a message; an empty one, if it has none yet. */
+export function handledOf({ handled }: Parts, context: Context): Handled {
+  const known = handled.get(context);
+  if (known) return known;
+  const fresh: Handled = { span: undefined, counted: false };
+  handled.set(context, fresh);
+  return fresh;
 }
 
 /** Ends a span: an error is said once, as status and type; success says nothing. */
