@@ -1,5 +1,9 @@
 /** What the driver does around messages, on fauxqs in this process: provisioning, broadcasts, the waiting place. */
-import { GetSubscriptionAttributesCommand, ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
+import {
+  GetSubscriptionAttributesCommand,
+  ListSubscriptionsByTopicCommand,
+  SetSubscriptionAttributesCommand,
+} from "@aws-sdk/client-sns";
 import {
   DeleteQueueCommand,
   GetQueueAttributesCommand,
@@ -125,6 +129,26 @@ describe("provisioning", () => {
     expect(findings).toHaveLength(1);
     expect(findings[0]).toMatchObject({ state: "loses-data" });
     expect(findings[0]?.detail).toMatch(/60 s are deleted.*maxReceiveCount is 3/);
+  });
+
+  test("finds a queue that is too small, or has a key that SNS may not use, and a subscription that drops", async () => {
+    const parts = await open();
+    await provision(parts, declaration("drops"));
+    const QueueUrl = await urlOf(parts.native, "drops_to-billing");
+    const Attributes = { MaximumMessageSize: "4096", KmsMasterKeyId: "alias/aws/sqs" };
+    await parts.native.sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes }));
+    const TopicArn = "arn:aws:sns:us-east-1:000000000000:drops";
+    const { Subscriptions = [] } = await parts.native.sns.send(new ListSubscriptionsByTopicCommand({ TopicArn }));
+    const change = { AttributeName: "RedrivePolicy", AttributeValue: "{}" };
+    const { SubscriptionArn } = Subscriptions[0] ?? {};
+    await parts.native.sns.send(new SetSubscriptionAttributesCommand({ SubscriptionArn, ...change }));
+    const findings = await parts.connection.provision(parts.driver.topology(declaration("drops")), "verify", never);
+    expect(findings.map(({ resource: { kind }, state }) => [kind, state])).toEqual([
+      ["queue", "loses-data"],
+      ["subscription", "loses-data"],
+    ]);
+    expect(findings[0]?.detail).toMatch(/is 4096, a topic takes 262144.*kms:GenerateDataKey\* and kms:Decrypt/);
+    expect(findings[1]?.detail).toMatch(/no redrive policy.*"drops_to-billing_dlq"/);
   });
 
   test("refuses another filter, and a topic whose order was changed", async () => {

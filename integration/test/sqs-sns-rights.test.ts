@@ -1,25 +1,21 @@
-// Credentials that expire, and rights that are missing. The emulator takes any credentials, so a front stands before it that
-// knows them by key id, as the service would, and refuses what a test says in the service's own words.
-import { createServer, type IncomingMessage, request as forward, type ServerResponse } from "node:http";
-import { buffer } from "node:stream/consumers";
+// Credentials that expire, rights that are missing, and whether the planned rights are enough. The emulator takes any credentials,
+// so a front stands before it.
 import { randomUUID } from "node:crypto";
-import { type Bus, connect, type ConnectOptions, isSluiceError, topic, type Topic } from "@sluice/core";
+import { type Bus, connect, type ConnectOptions, isSluiceError, nodeRuntime, topic, type Topic } from "@sluice/core";
+import type { Role } from "@sluice/core/driver";
 import { sqsSns, type SqsSnsOptions } from "@sluice/sqs-sns";
 import { startFauxqs } from "fauxqs";
+import { declarationOf, fulfil } from "../harnesses/duties.ts";
+import { type Asked, openSqsFront, type SqsFront } from "../harnesses/sqs-front.ts";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 
 interface Tick {
   readonly n: number;
 }
 
-interface Asked {
-  readonly key: string;
-  readonly action: string;
-}
-
 const patience = { timeout: 20_000, interval: 20 };
 let emulator: Awaited<ReturnType<typeof startFauxqs>>;
-let front: ReturnType<typeof createServer>;
+let front: SqsFront;
 let endpoint = "";
 /** What was asked with which key; and what it is refused with. */
 let asked: (Asked & { readonly refused: string | undefined })[] = [];
@@ -27,14 +23,15 @@ let refusal: (asked: Asked) => string | undefined = () => undefined;
 
 beforeAll(async () => {
   emulator = await startFauxqs({ port: 0, host: "127.0.0.1", logger: false });
-  front = createServer((incoming, outgoing) => void answer(incoming, outgoing));
-  await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
-  const address = front.address();
-  endpoint = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+  front = await openSqsFront({ host: "127.0.0.1", port: emulator.port }, (one) => {
+    const refused = refusal(one);
+    asked.push({ ...one, refused });
+    return refused;
+  });
+  ({ endpoint } = front);
 });
 
 afterAll(async () => {
-  front.closeAllConnections();
   front.close();
   await emulator.stop();
 });
@@ -43,36 +40,6 @@ beforeEach(() => {
   asked = [];
   refusal = () => undefined;
 });
-
-async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-  const body = await buffer(incoming);
-  const { authorization = "", "x-amz-target": target } = incoming.headers;
-  const action = String(target ?? new URLSearchParams(body.toString()).get("Action")).replace(/^AmazonSQS\./, "");
-  const one = { key: /Credential=([^/]+)/.exec(authorization)?.[1] ?? "", action };
-  const refused = refusal(one);
-  asked.push({ ...one, refused });
-  if (refused !== undefined) return refuse(outgoing, refused, target !== undefined);
-  const { method, headers, url } = incoming;
-  const inner = forward({ host: "127.0.0.1", port: emulator.port, path: url, method, headers }, (reply) => {
-    outgoing.writeHead(reply.statusCode ?? 500, reply.headers);
-    reply.pipe(outgoing);
-  });
-  inner.on("error", () => outgoing.destroy());
-  inner.end(body);
-}
-
-/** SQS answers in JSON, SNS in XML. */
-function refuse(outgoing: ServerResponse, code: string, json: boolean): void {
-  const text = `refused: ${code}`;
-  outgoing.statusCode = 403;
-  outgoing.setHeader("content-type", json ? "application/x-amz-json-1.0" : "text/xml");
-  outgoing.end(
-    json
-      ? JSON.stringify({ __type: `com.amazon.coral.service#${code}Exception`, message: text })
-      : `<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type><Code>${code}</Code>` +
-          `<Message>${text}</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
-  );
-}
 
 function named(): Topic<Tick, Tick> {
   return topic<Tick>(`rights-${randomUUID().slice(0, 8)}`, { groups: ["g"], ordering: "none" });
@@ -129,9 +96,10 @@ describe("credentials that expire", () => {
     refusal = ({ key }) => (key === "KEY1" ? "ExpiredToken" : undefined);
     const early = await bus.publish(ticks, { n: -1 }, { deadline: 500 }).catch((reason: unknown) => reason);
     // It is tried again until its deadline; a try that is on its way then has no answer yet.
-    expect([["UNAUTHORIZED", "not-stored"], ["TIMEOUT", "unknown"]]).toContainEqual(
-      isSluiceError(early) ? [early.code, early.outcome] : early,
-    );
+    expect([
+      ["UNAUTHORIZED", "not-stored"],
+      ["TIMEOUT", "unknown"],
+    ]).toContainEqual(isSluiceError(early) ? [early.code, early.outcome] : early);
     const during = Promise.all(numbers.map((n) => bus.publish(ticks, { n: 50 + n })));
     await vi.waitFor(() => expect(bus.health().publish.lastError).toMatchObject({ code: "UNAUTHORIZED" }), patience);
     await vi.waitFor(() => {
@@ -203,4 +171,50 @@ describe("no right", () => {
     },
     60_000,
   );
+});
+
+describe("the planned rights", () => {
+  /** As IAM names it. n.b. For the attributes of a subscription it knows no resource. */
+  const rightOf = (action: string) => {
+    const sns = /^(Publish|Subscribe|CreateTopic|(Get|List)(Topic|Subscription))/.test(action);
+    return `${sns ? "sns" : "sqs"}:${action.replace(/Batch$/, "")}`;
+  };
+
+  async function openRoles(name: string, more: SqsSnsOptions = {}) {
+    const driverOf = (accessKeyId: string) =>
+      sqsSns({ endpoint, waitSeconds: 1, credentials: { accessKeyId, secretAccessKey: "secret" }, ...more });
+    const declaration = declarationOf(name);
+    const resources = driverOf("x").topology(declaration);
+    const allowed = ({ key, action, resource }: Asked) =>
+      resources.some(({ name: planned, actions }) => {
+        if (!["ListTopics", "GetSubscriptionAttributes"].includes(action) && planned !== resource) return false;
+        return actions?.[key as Role]?.includes(rightOf(action)) === true; // our own keys
+      });
+    refusal = (one) => (allowed(one) ? undefined : "AccessDenied");
+    const connectAs = async (role: Role) => {
+      const signal = AbortSignal.timeout(20_000);
+      const context = { runtime: nodeRuntime, signal, clientName: "rights", report: () => {} };
+      const connection = await driverOf(role).connect(context);
+      onTestFinished(() => connection.close(AbortSignal.timeout(5_000)));
+      return connection;
+    };
+    const provision = await connectAs("provision");
+    const roles = {
+      driver: driverOf("x"),
+      provision,
+      publish: await connectAs("publish"),
+      consume: await connectAs("consume"),
+    };
+    return { roles, declaration, planned: new Set(resources.map((one) => one.name)) };
+  }
+
+  test("are enough for what each role asks for", async () => {
+    const { roles, declaration, planned } = await openRoles(`plan-${randomUUID().slice(0, 8)}`);
+    await fulfil(roles, declaration);
+    // It also asks whether SQS answers, and for a topic of the other kind, which nobody planned: a refusal is an answer.
+    const refused = asked
+      .filter((one) => one.refused !== undefined && planned.has(one.resource))
+      .map(({ key, action, resource }) => `${key} ${action} ${resource}`);
+    expect(refused).toEqual([]);
+  }, 120_000);
 });

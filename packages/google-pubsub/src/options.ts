@@ -60,6 +60,9 @@ export interface Settings {
   readonly heartbeatMs: number;
 }
 
+/** Below it the net would catch messages that core still wants to try or to convict of a crash. */
+export const leastDeliveryLimit = 10;
+
 /** Checks the options and fills in the defaults. @throws DriverError CONFIG */
 export function settings(options: GooglePubsubOptions): Settings {
   const { projectId, endpoint, client, prefix = "" } = options;
@@ -86,8 +89,7 @@ export function settings(options: GooglePubsubOptions): Settings {
     retainAcked: options.retainAcked ?? true,
     retentionDays: range("retentionDays", options.retentionDays ?? 7, 1, 31),
     topicRetentionHours: range("topicRetentionHours", options.topicRetentionHours ?? 0, 0, 744),
-    // Below 10 the net would catch messages that core still wants to try or to convict of a crash.
-    deliveryLimit: range("deliveryLimit", options.deliveryLimit ?? 100, 10, 100),
+    deliveryLimit: range("deliveryLimit", options.deliveryLimit ?? 100, leastDeliveryLimit, 100),
     heartbeatMs: 1_000 * range("heartbeat", options.heartbeat ?? 30, 1, 300),
   };
 }

@@ -4,6 +4,7 @@ import type { Calls } from "./channels.ts";
 import { status, statusOf } from "./errors.ts";
 import { type Method, methods } from "./methods.ts";
 import { shortName, subscriptionPath, topicPath } from "./names.ts";
+import { leastDeliveryLimit } from "./options.ts";
 import { timestamp } from "./seek.ts";
 
 type NativeSubscription = protos.google.pubsub.v1.ISubscription;
@@ -24,6 +25,8 @@ interface Step extends ProvisionParts {
 
 const atOnce = 24;
 const tries = 6;
+/** The service's own default. */
+const fewestAttempts = 5;
 
 /** n.b. what is left of a subscription whose topic was deleted; a new topic of the old name is not attached. */
 const deletedTopic = "_deleted-topic_";
@@ -191,12 +194,36 @@ function compare(resource: Resource, found: NativeSubscription, project: string)
     differs("filter", JSON.stringify(found.filter ?? ""), JSON.stringify(wanted.filter ?? ""));
   }
   if (wanted.retainAckedMessages && !found.retainAckedMessages) differs("retainAckedMessages", false, true);
+  const losses = [...lossOfTime(wanted, found), ...lossOfPoison(wanted, found)];
+  return [...findings, ...losses.map((detail): Finding => ({ resource, state: "loses-data", detail }))];
+}
+
+function lossOfTime(wanted: NativeSubscription, found: NativeSubscription): string[] {
+  const losses: string[] = [];
   const ttl = Number(found.expirationPolicy?.ttl?.seconds ?? 0);
   if (ttl > 0) {
-    const detail = `it expires with all its messages after ${ttl} s without a reader; set its expiration to never`;
-    findings.push({ resource, state: "loses-data", detail });
+    losses.push(`it expires with all its messages after ${ttl} s without a reader; set its expiration to never`);
   }
-  return findings;
+  const keeps = Number(wanted.messageRetentionDuration?.seconds);
+  const has = Number(found.messageRetentionDuration?.seconds ?? keeps);
+  if (has < keeps) losses.push(`messages older than ${has} s are deleted, wanted ${keeps} s`);
+  return losses;
+}
+
+/** n.b. The service counts deliveries only with a policy; and one with few attempts takes messages before core can say why. */
+function lossOfPoison(wanted: NativeSubscription, found: NativeSubscription): string[] {
+  const topic = wanted.deadLetterPolicy?.deadLetterTopic;
+  if (!topic) return [];
+  const policy = found.deadLetterPolicy;
+  if (!policy?.deadLetterTopic) {
+    return [`it has no dead-letter policy, so a message that kills its readers is tried for ever; set it to ${topic}`];
+  }
+  const losses: string[] = [];
+  if (policy.deadLetterTopic !== topic)
+    losses.push(`its dead letters go to ${policy.deadLetterTopic}, wanted ${topic}`);
+  const most = policy.maxDeliveryAttempts || fewestAttempts;
+  if (most < leastDeliveryLimit) losses.push(`its maxDeliveryAttempts is ${most}, use ${leastDeliveryLimit} or more`);
+  return losses;
 }
 
 function forbidden(resource: Resource, permission: string): Finding {

@@ -46,29 +46,37 @@ export class Routes {
     return (this.#known.get(topic) ?? -1) > this.#runtime.monotonicMs();
   }
 
-  /** Why nobody would keep a message of this topic; `undefined`: somebody does. */
-  check(topic: string, signal: AbortSignal): Promise<DriverError | undefined> {
-    if (this.isKnown(topic)) return Promise.resolve(undefined);
-    let asking = this.#asking.get(topic);
-    if (!asking) {
-      asking = this.#ask(topic, signal).finally(() => this.#asking.delete(topic));
-      this.#asking.set(topic, asking);
-    }
+  /** Why nobody would keep a message of this topic; `undefined`: somebody does. Callers share one question, and each stops waiting at its own signal. */
+  async check(topic: string, signal: AbortSignal): Promise<DriverError | undefined> {
+    if (this.isKnown(topic)) return undefined;
+    const aborting = Promise.withResolvers<DriverError>();
+    const text = `google-pubsub: cannot look at topic "${shortName(topic)}": the caller's signal aborted`;
+    const abort = () => aborting.resolve(new DriverError("ABORTED", text, { cause: signal.reason }));
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    const answer = await Promise.race([aborting.promise, this.#answer(topic)]);
+    signal.removeEventListener("abort", abort);
+    return answer;
+  }
+
+  #answer(topic: string): Promise<DriverError | undefined> {
+    const asking = this.#asking.get(topic) ?? this.#ask(topic).finally(() => this.#asking.delete(topic));
+    this.#asking.set(topic, asking);
     return asking;
   }
 
-  async #ask(topic: string, signal: AbortSignal): Promise<DriverError | undefined> {
+  async #ask(topic: string): Promise<DriverError | undefined> {
     const name = shortName(topic);
     try {
       const doing = `cannot look at topic "${name}"`;
       const { subscriptions } = await this.#channels.call(
         methods.listTopicSubscriptions,
         { topic, pageSize: 1 },
-        { doing, signal },
+        { doing },
       );
       if (subscriptions.length === 0) {
         // n.b. an emulator lists nothing also for a topic that does not exist.
-        await this.#channels.call(methods.getTopic, { topic }, { doing, signal });
+        await this.#channels.call(methods.getTopic, { topic }, { doing });
         const text = `google-pubsub: topic "${name}" has no subscription, so nobody would keep the message; subscribe a group first, or name it in the topic's groups`;
         return new DriverError("UNROUTABLE", text);
       }

@@ -41,11 +41,40 @@ describe("topology", () => {
     expect(resources.filter(({ settings }) => settings["filter"]).map(({ name }) => name)).toEqual(["orders.placed~g"]);
   });
 
-  test("says what each role must be allowed to do", () => {
-    for (const { kind, actions } of googlePubsub().topology({ topics: [topic()] })) {
-      expect(actions?.provision).toContain(`pubsub.${kind}s.create`);
-      expect(kind === "topic" ? actions?.publish : actions?.consume).toBeDefined();
-    }
+  const may = (role: "publish" | "consume", declared: DeclaredTopic) =>
+    googlePubsub()
+      .topology({ topics: [declared] })
+      .map(({ kind, name, actions }) => {
+        const verbs = (actions?.[role] ?? []).map((action) => action.slice(`pubsub.${kind}s.`.length));
+        return `${kind} ${name}: ${verbs.join(" ")}`;
+      });
+
+  test("a member of a group sends to its own entry and its dead letters, and sends on what was delayed", () => {
+    expect(may("consume", topic({ delays: true }))).toEqual([
+      "topic sluice~~delayed: publish get",
+      "subscription sluice~~delayed: consume get",
+      "topic orders.placed: publish get",
+      "topic orders.placed~billing~dlq: publish get",
+      "subscription orders.placed~billing~dlq: consume get",
+      "subscription orders.placed~billing: consume get",
+      "topic orders.placed~billing~retry: publish get",
+      "subscription orders.placed~billing~retry: consume get",
+    ]);
+    expect(may("consume", topic())).toContain("topic orders.placed: get");
+  });
+
+  test("who only publishes reads nothing but what was delayed, and sends that on", () => {
+    expect(may("publish", topic({ delays: true }))).toEqual([
+      "topic sluice~~delayed: publish get",
+      "subscription sluice~~delayed: consume get",
+      "topic orders.placed: publish get",
+      "topic orders.placed~billing~dlq: get",
+      "subscription orders.placed~billing~dlq: get",
+      "subscription orders.placed~billing: get",
+      "topic orders.placed~billing~retry: publish get",
+      "subscription orders.placed~billing~retry: get",
+    ]);
+    expect(may("publish", topic())).toContain("topic orders.placed~billing~retry: get");
   });
 
   test("the API's subscription never expires, and counts deliveries", () => {

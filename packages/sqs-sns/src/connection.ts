@@ -22,6 +22,7 @@ import { limits } from "./capabilities.ts";
 import type { Clients } from "./clients.ts";
 import { browse, DeadLetterReceiver } from "./dead-letters.ts";
 import { Directory, type FoundQueue } from "./directory.ts";
+import { MoveBack } from "./move-back.ts";
 import type { Names } from "./names.ts";
 import type { Settings, SqsSnsClient } from "./options.ts";
 import { Polls } from "./polls.ts";
@@ -53,6 +54,7 @@ export class SqsSnsConnection implements Connection {
   readonly #settled = settled<DriverError | undefined>();
   readonly #polls: Polls;
   readonly #broadcasts: Broadcasts;
+  readonly #moveBack: MoveBack;
   /** Of the receivers themselves. */
   readonly #copies: SqsSnsSender;
   /** What was there once: when it has to be made again, somebody deleted it. */
@@ -77,6 +79,7 @@ export class SqsSnsConnection implements Connection {
       visibilitySeconds: settings.visibilitySeconds,
     });
     this.#copies = this.#newSender();
+    this.#moveBack = new MoveBack({ clients, directory, names, runtime: context.runtime });
     this.#broadcasts = new Broadcasts({
       clients,
       directory,
@@ -92,8 +95,9 @@ export class SqsSnsConnection implements Connection {
     mode: ProvisionMode,
     signal: AbortSignal,
   ): Promise<readonly Finding[]> {
-    const { clients, directory, names, context } = this.#parts;
-    const work = { clients, directory, names, runtime: context.runtime, mode, signal };
+    const { clients, directory, names, context, settings } = this.#parts;
+    const { maxMessageBytes } = settings;
+    const work = { clients, directory, names, runtime: context.runtime, mode, signal, maxMessageBytes };
     const findings = await provision(resources, work);
     const again = findings.filter(({ state, resource }) => state === "created" && this.#made.has(labelOf(resource)));
     if (again.length > 0) {
@@ -211,6 +215,10 @@ export class SqsSnsConnection implements Connection {
     }
   }
 
+  moveBack(source: DeadLetterSource, signal: AbortSignal): Promise<number | undefined> {
+    return this.#moveBack.run(source, signal);
+  }
+
   async browse(
     source: DeadLetterSource,
     after: string | undefined,
@@ -237,6 +245,7 @@ export class SqsSnsConnection implements Connection {
 
   async #close(signal: AbortSignal): Promise<void> {
     await Promise.all([...this.#children].map((child) => child.close(signal)));
+    await this.#moveBack.close(signal);
     await this.#copies.close(signal);
     await this.#broadcasts.close(signal);
     this.#parts.clients.destroy();

@@ -1,6 +1,6 @@
 import { GetTopicAttributesCommand, ListSubscriptionsByTopicCommand, ListTopicsCommand } from "@aws-sdk/client-sns";
 import { GetQueueUrlCommand } from "@aws-sdk/client-sqs";
-import { DriverError, type Runtime } from "@sluice/core/driver";
+import { DriverError, type DriverErrorCode, type Runtime } from "@sluice/core/driver";
 import { call } from "./call.ts";
 import type { Clients } from "./clients.ts";
 import type { Names } from "./names.ts";
@@ -115,23 +115,32 @@ export class Directory {
     const known = this.#topics.get(topic);
     if (known) return known;
     return this.#once(`topic ${topic}`, async () => {
+      let believed: FoundTopic | undefined;
       for (const fifo of [false, true]) {
         const name = this.#names.topic(topic, fifo);
         const arn = await this.#arnOrNone(name);
-        if (arn === undefined || (await this.#askReaders(arn)) === undefined) continue;
+        const readers = arn === undefined ? undefined : await this.#askReaders(arn);
+        if (arn === undefined || readers === undefined) continue;
         const found = { name, arn, fifo };
-        this.#topics.set(topic, found);
-        return found;
+        // n.b. Whose rights name topics one by one may not ask for the one that does not exist.
+        if (readers === "forbidden") believed ??= found;
+        else return this.#learn(topic, found);
       }
+      if (believed) return this.#learn(topic, believed);
       throw missing(`topic "${topic}" (SNS topic "${this.#names.topic(topic, false)}")`);
     });
+  }
+
+  #learn(topic: string, found: FoundTopic): FoundTopic {
+    this.#topics.set(topic, found);
+    return found;
   }
 
   async #arnOrNone(name: string): Promise<string | undefined> {
     try {
       return await this.arn(name);
     } catch (error) {
-      if (error instanceof DriverError && error.code === "NOT_FOUND") return undefined;
+      if (isCode(error, "NOT_FOUND")) return undefined;
       throw error;
     }
   }
@@ -142,20 +151,20 @@ export class Directory {
     if (until > this.#runtime.monotonicMs()) return true;
     const readers = await this.#once(`readers ${arn}`, () => this.#askReaders(arn));
     if (readers === undefined) throw missing(`SNS topic "${arn}"`);
-    return readers;
+    return readers !== false;
   }
 
   /** `undefined`: there is no such topic. Without the right to ask we have to believe that there is, and that it is read. */
-  async #askReaders(arn: string): Promise<boolean | undefined> {
+  async #askReaders(arn: string): Promise<boolean | "forbidden" | undefined> {
     try {
       const read = (await this.#countReaders(arn)) > 0 || (await this.#listsReaders(arn));
       if (read) this.learnReader(arn);
       return read;
     } catch (error) {
-      if (error instanceof DriverError && error.code === "NOT_FOUND") return undefined;
-      if (!(error instanceof DriverError) || error.code !== "FORBIDDEN") throw error;
+      if (isCode(error, "NOT_FOUND")) return undefined;
+      if (!isCode(error, "FORBIDDEN")) throw error;
       this.learnReader(arn);
-      return true;
+      return "forbidden";
     }
   }
 
@@ -199,8 +208,11 @@ export class Directory {
     try {
       return await this.queue(nameOf(topic, group, false));
     } catch (error) {
-      if (!(error instanceof DriverError) || error.code !== "NOT_FOUND") throw error;
-      return this.queue(nameOf(topic, group, true));
+      // n.b. Whose rights name queues one by one may not even ask for those that do not exist.
+      if (!isCode(error, "NOT_FOUND") && !isCode(error, "FORBIDDEN")) throw error;
+      return this.queue(nameOf(topic, group, true)).catch((other: unknown) => {
+        throw isCode(other, "FORBIDDEN") ? error : other;
+      });
     }
   }
 
@@ -212,6 +224,10 @@ export class Directory {
     this.#asking.set(what, asking);
     return asking;
   }
+}
+
+function isCode(error: unknown, code: DriverErrorCode): boolean {
+  return error instanceof DriverError && error.code === code;
 }
 
 function missing(what: string): DriverError {

@@ -11,6 +11,8 @@ export interface Work {
   readonly runtime: Runtime;
   readonly mode: ProvisionMode;
   readonly signal: AbortSignal;
+  /** What a topic takes, and every queue behind it has to. */
+  readonly maxMessageBytes: number;
   /** Policies of queues, as far as this run has seen or made them: 1,000 topics shall not be asked everything twice. */
   readonly policies: Map<string, string | undefined>;
   /** Queues that this run made. */
@@ -29,6 +31,11 @@ export function created(resource: Resource): Finding {
 export function differs(resource: Resource, differences: readonly string[]): Finding {
   const detail = `${resource.kind} "${resource.name}": ${differences.join(", ")}; change it, or use the settings that it has`;
   return { resource, state: "differs", detail };
+}
+
+export function losesData(resource: Resource, losses: readonly string[]): Finding | undefined {
+  if (losses.length === 0) return undefined;
+  return { resource, state: "loses-data", detail: `${resource.kind} "${resource.name}": ${losses.join(", ")}` };
 }
 
 /** What was asked for is not there. */

@@ -2,10 +2,12 @@ import { CreateQueueCommand, GetQueueAttributesCommand, type QueueAttributeName 
 import { DriverError, type Finding, type Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
 import { allowTopic } from "./policy.ts";
-import { created, differs, missing, unlessMissing, type Work } from "./findings.ts";
+import { created, differs, losesData, missing, unlessMissing, type Work } from "./findings.ts";
 
 /** Settings that say what a queue is. Others may be tuned by hand, as long as nothing is lost by it. */
 const compared: readonly QueueAttributeName[] = ["FifoQueue", "ContentBasedDeduplication"];
+
+type Attributes = Partial<Record<string, string>>;
 
 export async function provisionQueue(resource: Resource, work: Work): Promise<Finding | undefined> {
   const { directory, mode } = work;
@@ -13,7 +15,7 @@ export async function provisionQueue(resource: Resource, work: Work): Promise<Fi
   const current = found && (await queueAttributes(found.url, resource.name, work));
   if (current) {
     work.policies.set(resource.name, current["Policy"]);
-    return compare(resource, current);
+    return compare(resource, current, work);
   }
   if (found) directory.forgetQueue(resource.name);
   if (mode === "verify") return missing(resource);
@@ -30,7 +32,7 @@ export async function queueAttributes(
   url: string,
   name: string,
   { clients, runtime, signal }: Pick<Work, "clients" | "runtime" | "signal">,
-): Promise<Partial<Record<string, string>> | undefined> {
+): Promise<Attributes | undefined> {
   const answer = await unlessMissing(
     call({ runtime, doing: `cannot look at queue "${name}"`, signal }, (options) =>
       clients.calls.sqs.send(new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ["All"] }), options),
@@ -39,25 +41,43 @@ export async function queueAttributes(
   return answer && (answer.Attributes ?? {});
 }
 
-function compare(resource: Resource, current: Partial<Record<string, string>>): Finding | undefined {
+function compare(resource: Resource, current: Attributes, work: Work): Finding | undefined {
   const differences = compared.flatMap((name) => {
     const wanted = String(resource.settings[name] ?? false);
     return (current[name] ?? "false") === wanted ? [] : [`${name} is ${current[name]}, wanted ${wanted}`];
   });
   if (differences.length > 0) return differs(resource, differences);
-  const losses = [...lossOfTime(resource, current), ...lossOfPoison(resource, current)];
-  if (losses.length === 0) return undefined;
-  return { resource, state: "loses-data", detail: `queue "${resource.name}": ${losses.join(", ")}` };
+  return losesData(resource, [
+    ...lossOfTime(resource, current),
+    ...lossOfPoison(resource, current),
+    ...lossOfSize(current, work),
+    ...lossOfKey(resource, current),
+  ]);
 }
 
-function lossOfTime(resource: Resource, current: Partial<Record<string, string>>): string[] {
+/** n.b. What SNS cannot deliver because of its size it drops. */
+function lossOfSize({ MaximumMessageSize }: Attributes, { maxMessageBytes }: Work): string[] {
+  const most = Number(MaximumMessageSize ?? maxMessageBytes);
+  return most < maxMessageBytes ? [`its MaximumMessageSize is ${most}, a topic takes ${maxMessageBytes}`] : [];
+}
+
+/** n.b. Nobody can change the policy of the account's own key; that of others is not ours to read. */
+function lossOfKey({ settings }: Resource, { KmsMasterKeyId = "" }: Attributes): string[] {
+  if (typeof settings["topic"] !== "string" || !/(^|:)alias\/aws\/sqs$/.test(KmsMasterKeyId)) return [];
+  const use = "use a key of yours that does, or SqsManagedSseEnabled";
+  return [
+    `its key ${KmsMasterKeyId} does not give SNS kms:GenerateDataKey* and kms:Decrypt, so SNS drops everything; ${use}`,
+  ];
+}
+
+function lossOfTime(resource: Resource, current: Attributes): string[] {
   const wanted = Number(resource.settings["MessageRetentionPeriod"]);
   const has = Number(current["MessageRetentionPeriod"] ?? wanted);
   return has < wanted ? [`messages older than ${has} s are deleted, wanted ${wanted} s`] : [];
 }
 
 /** n.b. A limit that core's own attempts can reach takes messages away before core can say why. */
-function lossOfPoison(resource: Resource, current: Partial<Record<string, string>>): string[] {
+function lossOfPoison(resource: Resource, current: Attributes): string[] {
   const { deadLetters } = resource.settings;
   if (typeof deadLetters !== "string") return [];
   const policy = current["RedrivePolicy"];

@@ -7,7 +7,7 @@ import { SetQueueAttributesCommand } from "@aws-sdk/client-sqs";
 import type { Finding, Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
 import { allowTopic, sameJson } from "./policy.ts";
-import { created, differs, missing, type Work } from "./findings.ts";
+import { created, differs, losesData, missing, type Work } from "./findings.ts";
 import { queueAttributes } from "./provision-queue.ts";
 
 export async function provisionSubscription(resource: Resource, work: Work): Promise<Finding | undefined> {
@@ -21,7 +21,8 @@ export async function provisionSubscription(resource: Resource, work: Work): Pro
     const allowed = await allow(name, topicArn, work);
     if (!allowed) losses.push(`the policy of queue "${name}" lets nothing of topic "${String(topic)}" in`);
   }
-  if (losses.length > 0) return { resource, state: "loses-data", detail: losses.join(", ") };
+  const lost = losesData(resource, losses);
+  if (lost) return lost;
   // A queue that was made a moment ago has none, or an old one of ours that is made again by the same call.
   const arn = work.fresh.has(String(queue)) ? undefined : await find(topicArn, queueArn, work);
   if (arn !== undefined) {
@@ -89,10 +90,19 @@ async function compare(arn: string, resource: Resource, work: Work): Promise<Fin
   if (raw !== "true") return differs(resource, [`RawMessageDelivery is ${raw}, wanted true`]);
   const current = Attributes["FilterPolicy"];
   const wanted = resource.settings["FilterPolicy"];
-  if (current === undefined || current === "{}" || sameJson(current, String(wanted))) return undefined;
-  if (wanted !== undefined) return differs(resource, [`FilterPolicy is ${current}, wanted ${wanted}`]);
-  const detail = `the subscription of queue "${resource.name}" lets only ${current} pass, declared is no filter`;
-  return { resource, state: "loses-data", detail };
+  const filters = current !== undefined && current !== "{}" && !sameJson(current, String(wanted));
+  if (filters && wanted !== undefined) return differs(resource, [`FilterPolicy is ${current}, wanted ${wanted}`]);
+  return losesData(resource, [
+    ...(filters ? [`it lets only ${current} pass, declared is no filter`] : []),
+    ...lossOfRejects(resource, Attributes["RedrivePolicy"]),
+  ]);
+}
+
+/** n.b. What a queue refuses for its policy, key or size is not tried again, and neither side is told. */
+function lossOfRejects({ settings }: Resource, policy = ""): string[] {
+  const { deadLetters } = settings;
+  if (typeof deadLetters !== "string" || policy.includes("deadLetterTargetArn")) return [];
+  return [`it has no redrive policy, so what the queue refuses is dropped; let "${deadLetters}" take it`];
 }
 
 function attributesOf({ settings }: Resource, deadLetterArn: string | undefined): Record<string, string> {

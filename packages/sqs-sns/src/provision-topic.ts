@@ -1,5 +1,5 @@
 import { CreateTopicCommand, GetTopicAttributesCommand } from "@aws-sdk/client-sns";
-import type { Finding, Resource } from "@sluice/core/driver";
+import { DriverError, type Finding, type Resource } from "@sluice/core/driver";
 import { call } from "./call.ts";
 import { created, differs, missing, unlessMissing, type Work } from "./findings.ts";
 
@@ -45,9 +45,15 @@ async function otherwise(resource: Resource, topic: string, work: Work): Promise
   const fifo = resource.settings["FifoTopic"] === true;
   const name = work.names.topic(topic, !fifo);
   const arn = await unlessMissing(work.directory.arn(name));
-  if (arn === undefined || !(await attributes(arn, work))) return undefined;
+  // n.b. Whose rights name topics one by one may not ask for one that is not planned: it cannot be told whether it is there.
+  const found = arn !== undefined && (await attributes(arn, work).catch(unlessForbidden));
+  if (!found) return undefined;
   const there = fifo ? "is not ordered" : "is ordered";
   return differs(resource, [`topic "${name}" exists and ${there}, declared is the opposite`]);
+}
+
+function unlessForbidden(error: unknown): undefined {
+  if (!(error instanceof DriverError) || error.code !== "FORBIDDEN") throw error;
 }
 
 async function create(resource: Resource, { clients, runtime, signal }: Work): Promise<string> {

@@ -76,7 +76,7 @@ export class SqsReceiver implements Receiver, Host {
       giveBack: (held) => this.#returns.giveBack(held),
     });
     this.#returns = new Returns(this.#parts);
-    this.#incoming = new Incoming(parts.clients, runtime);
+    this.#incoming = new Incoming(this.#parts);
     this.#letProcessEnd = runtime.timer(foreverMs, () => {});
   }
 

@@ -47,7 +47,7 @@ function headersOf(record: OutgoingRecord): Headers {
 }
 
 /** Where a FIFO queue keeps the order. Keys that are no legal group id get one by their digest; without a key nothing waits. */
-export function groupId({ key, dedupId }: OutgoingRecord): string {
+export function groupId({ key, dedupId }: Pick<OutgoingRecord, "key" | "dedupId">): string {
   if (key === null) return digest(dedupId);
   if (typeof key !== "string") return digest(key);
   return legalId(key) ? key : digest(key);

@@ -6,30 +6,36 @@ import { filterPolicy } from "./policy.ts";
 
 type Actions = NonNullable<Resource["actions"]>;
 
-/** What each role may have to do, as IAM says it. */
-const topicActions: Actions = {
-  provision: ["sns:CreateTopic", "sns:GetTopicAttributes", "sns:ListTopics"],
-  publish: ["sns:Publish", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:ListTopics"],
-};
-const makeQueue = ["sqs:CreateQueue", "sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes"];
-const sendTo = ["sqs:SendMessage", "sqs:GetQueueUrl"];
-const readFrom = [
-  "sqs:ReceiveMessage",
-  "sqs:DeleteMessage",
-  "sqs:ChangeMessageVisibility",
-  "sqs:GetQueueUrl",
-  "sqs:GetQueueAttributes",
-];
-/** n.b. Every member of a group also sends to its own entry and to its dead letters. */
-const queueActions: Actions = { provision: makeQueue, consume: [...readFrom, "sqs:SendMessage"] };
-const waitingActions: Actions = {
-  provision: makeQueue,
-  publish: [...sendTo, ...readFrom.slice(0, 3)],
-  consume: [...sendTo, ...readFrom.slice(0, 3)],
-};
-const subscriptionActions: Actions = {
-  provision: ["sns:Subscribe", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"],
-};
+const lookAtTopic = ["sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:ListTopics"];
+const publishTo = ["sns:Publish", ...lookAtTopic];
+const lookAtQueue = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"];
+const sendTo = ["sqs:SendMessage", ...lookAtQueue];
+const readFrom = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", ...sendTo];
+/** The service's own move needs the rights of whoever starts it: to read here, and to send to the group's queue. */
+const moveBack = ["sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask"];
+const makeQueue = ["sqs:CreateQueue", "sqs:SetQueueAttributes", ...lookAtQueue];
+const lookAtSubscription = ["sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"];
+
+/**
+ * What each role may have to do, as IAM says it; `verify` looks at everything. Every member of a group also sends to its own entry and
+ * to its dead letters. n.b. Whoever uses delays reads the one waiting queue, and sends on what others left there: members of groups
+ * to the topic itself, publishers to the FIFO queues of groups, which keep no delay themselves.
+ */
+function actionsOf({ ordered, delays }: DeclaredTopic) {
+  const makeTopic = ["sns:CreateTopic", "sns:Subscribe", ...lookAtTopic];
+  return {
+    topic: { provision: makeTopic, publish: publishTo, consume: delays ? publishTo : lookAtTopic },
+    queue: { provision: makeQueue, publish: ordered && delays ? sendTo : lookAtQueue, consume: readFrom },
+    deadLetters: { provision: makeQueue, publish: lookAtQueue, consume: [...readFrom, ...moveBack] },
+    subscription: {
+      provision: ["sns:Subscribe", ...lookAtSubscription],
+      publish: lookAtSubscription,
+      consume: lookAtSubscription,
+    },
+  } satisfies Readonly<Record<string, Actions>>;
+}
+
+const waitingActions: Actions = { provision: makeQueue, publish: readFrom, consume: readFrom };
 
 /** The longest that a queue keeps anything. */
 const longestRetention = 1_209_600;
@@ -59,7 +65,8 @@ function waitingQueue(names: Names, settings: Settings): Resource {
   };
 }
 
-function topicResource({ name, ordered }: DeclaredTopic, names: Names, { maxMessageBytes }: Settings): Resource {
+function topicResource(declared: DeclaredTopic, names: Names, { maxMessageBytes }: Settings): Resource {
+  const { name, ordered } = declared;
   return {
     kind: "topic",
     name: names.topic(name, ordered),
@@ -69,7 +76,7 @@ function topicResource({ name, ordered }: DeclaredTopic, names: Names, { maxMess
       ...(maxMessageBytes > 262_144 && { MaximumMessageSize: maxMessageBytes }),
       topic: name,
     },
-    actions: topicActions,
+    actions: actionsOf(declared).topic,
   };
 }
 
@@ -80,6 +87,7 @@ function groupResources(
   settings: Settings,
 ): readonly Resource[] {
   const { ordered } = topic;
+  const actions = actionsOf(topic);
   const queue = names.queue(topic.name, group.name, ordered);
   const deadLetters = names.deadLetters(topic.name, group.name, ordered);
   const fifo = ordered
@@ -103,7 +111,7 @@ function groupResources(
       kind: "queue",
       name: deadLetters,
       settings: { MessageRetentionPeriod: longestRetention, ...common },
-      actions: queueActions,
+      actions: actions.deadLetters,
     },
     {
       kind: "queue",
@@ -114,7 +122,7 @@ function groupResources(
         deadLetters,
         maxReceiveCount: settings.maxReceiveCount,
       },
-      actions: queueActions,
+      actions: actions.queue,
     },
     {
       kind: "subscription",
@@ -126,7 +134,7 @@ function groupResources(
         RawMessageDelivery: true,
         ...(group.filter && { FilterPolicy: filterPolicy(group.filter), FilterPolicyScope: "MessageAttributes" }),
       },
-      actions: subscriptionActions,
+      actions: actions.subscription,
     },
   ];
 }

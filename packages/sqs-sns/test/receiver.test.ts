@@ -394,18 +394,33 @@ describe("what is not for core", () => {
 });
 
 describe("a message that waits longer than a queue can delay", () => {
+  const waiting = (body: string, at: number): Message => ({
+    ...message(body),
+    MessageAttributes: {
+      sluice: {
+        DataType: "String",
+        StringValue: JSON.stringify({ "sluice-id": body, "sluice-not-before": `${at}` }),
+      },
+    },
+  });
+  const hidden = ({ service }: ReturnType<typeof open>) =>
+    service.of(ChangeMessageVisibilityBatchCommand).map((input) => {
+      const [entry] = input["Entries"] as readonly { readonly VisibilityTimeout: number }[];
+      return entry?.VisibilityTimeout;
+    });
+  const failing = async (name: string, $fault: string, dueMs: number) => {
+    const parts = open();
+    parts.service.refusal = Object.assign(new Error(name), { name, $fault });
+    const receiving = parts.receiver.receive(100, never);
+    await parts.world.settle();
+    parts.service.polls[0]?.answer([waiting("A", parts.world.now() + dueMs)]);
+    await parts.world.settle();
+    return { ...parts, receiving };
+  };
+
   test("is sent on with the next delay, unseen, until it is due", async () => {
     const parts = open();
     const due = parts.world.now() + 1_000_000;
-    const waiting = (body: string, at: number): Message => ({
-      ...message(body),
-      MessageAttributes: {
-        sluice: {
-          DataType: "String",
-          StringValue: JSON.stringify({ "sluice-id": body, "sluice-not-before": `${at}` }),
-        },
-      },
-    });
     const taken = await take(parts, [waiting("A", due), waiting("B", parts.world.now())]);
     expect(taken.map(({ id, headers }) => [id, { ...headers }])).toEqual([["B", {}]]);
     await parts.world.settle();
@@ -416,6 +431,41 @@ describe("a message that waits longer than a queue can delay", () => {
       MessageAttributes: waiting("A", due).MessageAttributes,
     });
     expect(handlesOf(parts.service.of(DeleteMessageBatchCommand)[0])).toEqual(["A"]);
+  });
+
+  test("and may not be sent on stays hidden until it is due, so that it is not counted, and is reported", async () => {
+    const parts = await failing("AccessDenied", "client", 3_600_000);
+    expect(hidden(parts)).toEqual([3_600]);
+    expect(parts.service.of(DeleteMessageBatchCommand)).toEqual([]);
+    expect(await parts.receiver.closed).toMatchObject({
+      code: "FORBIDDEN",
+      message: expect.stringContaining('queue "q"'),
+    });
+  });
+
+  test("and is due in days is hidden for as long as the service hides anything", async () => {
+    expect(hidden(await failing("AccessDenied", "client", 5 * 86_400_000))).toEqual([43_080]);
+  });
+
+  test("and cannot be sent on for the moment is tried again after a quarter of an hour, and is reported", async () => {
+    const parts = await failing("ServiceUnavailable", "server", 3_600_000);
+    expect(hidden(parts)).toEqual([900]);
+    expect(parts.service.of(DeleteMessageBatchCommand)).toEqual([]);
+    expect(parts.events).toMatchObject([{ kind: "throttled", source: { topic: "q" } }]);
+    await parts.world.run(parts.receiver.close(never));
+  });
+
+  test("and cannot be deleted is hidden until it is due: every receipt would make one more copy", async () => {
+    const parts = open();
+    parts.service.failures = (name, entries) =>
+      name === "DeleteMessageBatchCommand"
+        ? entries.map(({ Id = "" }) => ({ Id, Code: "InternalError", SenderFault: false }))
+        : [];
+    void parts.receiver.receive(100, never);
+    await parts.world.settle();
+    parts.service.polls[0]?.answer([waiting("A", parts.world.now() + 3_600_000)]);
+    await parts.world.settle();
+    expect(hidden(parts)).toEqual([3_600]);
   });
 });
 

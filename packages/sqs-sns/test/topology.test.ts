@@ -44,6 +44,29 @@ describe("topology", () => {
     }
   });
 
+  test("who sends on what was delayed may send it to where it goes", () => {
+    const actions = (ordered: boolean, role: "publish" | "consume") =>
+      Object.fromEntries(
+        sqsSns()
+          .topology({ topics: [topic({ ordered, delays: true })] })
+          .filter(({ kind }) => kind !== "subscription")
+          .map(({ name, actions: all }) => [name, all?.[role]]),
+      );
+    expect(actions(false, "consume")["orders_-placed"]).toContain("sns:Publish");
+    expect(actions(false, "publish")["orders_-placed_to-billing"]).not.toContain("sqs:SendMessage");
+    expect(actions(true, "publish")["orders_-placed_to-billing.fifo"]).toContain("sqs:SendMessage");
+    expect(actions(true, "publish")["sluice_delayed"]).toContain("sqs:ReceiveMessage");
+  });
+
+  test("who redrives may have the service move the dead letters, and all that its task needs", () => {
+    const resources = sqsSns().topology({ topics: [topic()] });
+    const consume = (name: string) => resources.find((one) => one.name === name)?.actions?.consume;
+    const start = ["sqs:StartMessageMoveTask", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+    const rest = ["sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask"];
+    expect(consume("orders_-placed_to-billing_dlq")).toEqual(expect.arrayContaining([...start, ...rest]));
+    expect(consume("orders_-placed_to-billing")).toContain("sqs:SendMessage");
+  });
+
   test("a group that only publishes and reads needs no right to make anything", () => {
     const resources = sqsSns().topology({ topics: [topic({ delays: true })] });
     const daily = resources.flatMap(({ actions }) => [...(actions?.publish ?? []), ...(actions?.consume ?? [])]);

@@ -75,7 +75,7 @@ export class FakeService {
     if (command instanceof SendMessageBatchCommand) return this.#store(name, input["Entries"] as Entries);
     if (command instanceof PublishBatchCommand)
       return this.#store(name, input["PublishBatchRequestEntries"] as Entries);
-    if (command instanceof SendMessageCommand) return Promise.resolve({});
+    if (command instanceof SendMessageCommand) return this.refusal ? Promise.reject(this.refusal) : Promise.resolve({});
     if (command instanceof DeleteMessageBatchCommand || command instanceof ChangeMessageVisibilityBatchCommand) {
       return Promise.resolve({ Failed: this.failures?.(name, input["Entries"] as Entries) ?? [] });
     }
