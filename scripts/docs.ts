@@ -27,7 +27,7 @@ function fromReports(table: typeof capabilityTable): string {
 /** The table in the comment of the error codes. */
 function errorTable(): string {
   const source = readFileSync("packages/core/src/errors.ts", "utf8");
-  return [...source.matchAll(/^ \* (\|.*\|)$/gm)].map(([, row = ""]) => row).join("\n");
+  return [...source.matchAll(/^ \* (\|.*\|)$/gm)].map(([, row = ""]) => row.replaceAll("|---", "| --- ")).join("\n");
 }
 
 /** The formatter aligns tables: only words count. */

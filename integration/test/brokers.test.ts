@@ -15,7 +15,13 @@ import { untilReady } from "../brokers/ready.ts";
 import { addressText, runTable } from "../brokers/table.ts";
 
 const offers = await listing();
-const native = offers.filter((offer) => offer.provider === "native" && offer.why === undefined);
+// One version of each: the others differ in what is fetched, not in how it is started.
+const native = offers.filter(
+  ({ provider, why, broker }, index) =>
+    provider === "native" &&
+    why === undefined &&
+    offers.findIndex((other) => other.provider === "native" && other.broker === broker) === index,
+);
 
 const silent = { log: (): void => {} };
 

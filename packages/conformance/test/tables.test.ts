@@ -44,12 +44,14 @@ describe("the tables", () => {
     const cases = [
       result("G-01", { status: "fail" }),
       result("RP-05", { tested: "refusal" }),
+      result("SK-01", { tested: "refusal" }),
       result("PL-07", { status: "skip", skip: "environment", reason: "no raw client" }),
       result("GR-01"),
     ];
     const table = guaranteeTable([report(cases)]);
     assert.equal(row(table, "Nothing lost when consumers are killed")[2], "**fails** (G-01)");
-    assert.equal(row(table, "Sending to nobody is an error")[2], "refused at the call");
+    assert.equal(row(table, "Sending to nobody is an error")[2], "kept for groups to come");
+    assert.equal(row(table, "A group goes back to a time")[2], "refused at the call");
     assert.equal(row(table, "Poison bytes never stop a consumer")[2], "not shown: no raw client");
     assert.equal(row(table, "Every group gets everything; members share")[2], "yes (GR-01)");
   });

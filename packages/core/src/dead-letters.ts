@@ -1,12 +1,13 @@
 import type { ConnectionKeeper } from "./connection-keeper.ts";
-import { deadLetterHeaders, fromDeadLetter } from "./dead-letter-headers.ts";
 import { fromDriver } from "./driver-failure.ts";
 import {
   type Bytes,
   type DeadLetterSource,
+  deadLetterHeaders,
   type Delivery,
   type Destination,
   emptyHeaders,
+  fromDeadLetter,
   type Headers,
   type Key,
   type Receiver,

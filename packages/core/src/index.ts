@@ -17,7 +17,7 @@ export { unusedOutcome } from "./consume/handler-context.ts";
 export { Subscription } from "./consume/subscription.ts";
 export type { DrainOptions, Event, SubscriptionHealth } from "./consume/subscription.ts";
 export type { Context, Handler } from "./context.ts";
-export { deadLetterHeaders } from "./dead-letter-headers.ts";
+export { deadLetterHeaders } from "./driver/index.ts";
 export { DeadLetters } from "./dead-letters.ts";
 export type { DeadLetter, DeadLetterSelection, DiscardReport, RedriveReport } from "./dead-letters.ts";
 export type {

@@ -89,7 +89,7 @@ test(
           await run(new World(seed, atomic), steps, abrupt);
           expect(unhandled).toEqual([]);
         }),
-        { numRuns: Number(process.env["CHAOS_RUNS"] ?? 150), endOnFailure: false },
+        { numRuns: Number(process.env["CHAOS_RUNS"] ?? 60), endOnFailure: false },
       );
     } finally {
       process.off("unhandledRejection", note);

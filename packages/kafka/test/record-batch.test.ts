@@ -45,7 +45,7 @@ describe("recordBatch", () => {
           expect(new Map(Object.entries(read.headers))).toEqual(new Map(wanted as [string, Buffer][]));
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 

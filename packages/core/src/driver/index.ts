@@ -10,7 +10,7 @@ export type {
   ReceiverOptions,
   Sender,
 } from "./driver.ts";
-export { fromDeadLetter } from "../dead-letter-headers.ts";
+export { deadLetterHeaders, fromDeadLetter } from "./dead-letter.ts";
 export { DriverError } from "./driver-error.ts";
 export type { DriverErrorCode } from "./driver-error.ts";
 export { readDestination, readTime } from "./reading.ts";
