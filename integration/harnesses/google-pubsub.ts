@@ -1,5 +1,6 @@
 import { defineHarness, type DriverVariant, type Harness } from "@sluice/conformance";
 import { googlePubsub } from "@sluice/google-pubsub";
+import { openGoogleFront } from "./google-front.ts";
 import { openRawGooglePubsub } from "./raw-google-pubsub.ts";
 import { announced, restartSkips, versionOf } from "./start.ts";
 
@@ -9,8 +10,17 @@ const projectId = process.env["PUBSUB_PROJECT_ID"] ?? "sluice";
 // The raw client would ask the metadata server of a machine that is in no cloud, and warn that there is none.
 process.env["METADATA_SERVER_DETECTION"] ??= "none";
 
-function endpointFor({ via }: DriverVariant): string {
-  return via ? `${via.host}:${via.port}` : endpoint;
+/**
+ * The emulator knows nobody: whoever has wrong credentials, or no rights, comes through one of these. n.b. credentials themselves go over
+ * TLS only; that the service's client shows none of them is a test of its own.
+ */
+const wrong = await openGoogleFront(endpoint, () => ({ status: 16, text: "invalid authentication credentials" }));
+const powerless = await openGoogleFront(endpoint, () => ({ status: 7, text: "not authorized to perform this action" }));
+
+function endpointFor({ via, credentials }: DriverVariant): string {
+  if (via) return `${via.host}:${via.port}`;
+  if (credentials === undefined) return endpoint;
+  return credentials === "wrong" ? wrong.address : powerless.address;
 }
 
 const { hostname, port } = new URL(`http://${endpoint}`);
@@ -33,11 +43,13 @@ const harness: Harness = defineHarness({
   raw: () => openRawGooglePubsub(endpoint, projectId),
   timing: { leaseMs: 10_000, recoveryMs: 25_000, quietMs: 1_500 },
   upstream: { host: hostname, port: Number(port) },
-  environmentSkips: {
-    ...restartSkips(),
-    "G-27": "the emulator knows no credentials",
-  },
+  powerless: true,
+  environmentSkips: restartSkips(),
   parallel: 4,
+  async close() {
+    wrong.close();
+    powerless.close();
+  },
 });
 
 export default harness;

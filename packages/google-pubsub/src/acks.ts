@@ -56,7 +56,7 @@ async function settleChunk(parts: AckParts, chunk: Chunk): Promise<void> {
     } else if (statusOf(error) === status.invalidArgument && left.length > 1) {
       return halves(parts, { ...chunk, ids: left });
     }
-    const passing = answers !== undefined || error.code === "UNAVAILABLE" || isPassing(statusOf(error) ?? status.ok);
+    const passing = answers !== undefined || error.retryable || isPassing(statusOf(error) ?? status.ok);
     if (!passing || attempt + 1 >= tries || signal?.aborted) break;
     await sleep(parts.runtime, firstPauseMs * 2 ** attempt, signal);
   }

@@ -134,6 +134,9 @@ export class GooglePubsubConnection implements Connection {
       const parts = { channels, runtime, options, intake: settings.intake, flowControl: !emulator, closing };
       const receiver = new GooglePubsubReceiver(specs.flat(), parts);
       this.#join(receiver, sources, specs.flat());
+      const unseen = specs.flat().some(({ subscription }) => this.#facts.get(subscription)?.assumed);
+      const refused = unseen ? await receiver.begun : undefined;
+      if (refused) throw refused;
       return this.#own(receiver);
     } catch (error) {
       await closing(AbortSignal.abort());
@@ -240,6 +243,7 @@ export class GooglePubsubConnection implements Connection {
       exactlyOnce,
       ordered: true,
       retainAcked,
+      assumed: true,
     };
     this.#facts.set(subscription, found);
     return found;

@@ -46,10 +46,12 @@ const table: Readonly<Record<number, Row>> = {
 const advice: Readonly<Partial<Record<DriverErrorCode, string>>> = {
   UNAVAILABLE: "check that the endpoint is reachable",
   UNAUTHORIZED: "check the credentials",
-  FORBIDDEN: "give the service account the role on it",
+  FORBIDDEN: "give the service account the permission; plan() lists them",
   NOT_FOUND: "create it, or connect with provision: 'create'",
   REFUSED: "raise the quota, or send less",
 };
+
+const noToken = "the credentials could not be renewed";
 
 /** Texts for which the status alone says too little. */
 const texts: readonly (readonly [pattern: RegExp, row: Row])[] = [
@@ -59,7 +61,18 @@ const texts: readonly (readonly [pattern: RegExp, row: Row])[] = [
     /could not load the default credentials|invalid_grant|invalid_client|unable to detect a project id/i,
     ["UNAUTHORIZED", false],
   ],
+  [new RegExp(noToken), ["UNAUTHORIZED", true]],
 ];
+
+/**
+ * There is no token to send a call with. n.b. gRPC keeps nothing of an error but its text and a code that is one of its own: with
+ * another one, such as an HTTP status, nobody could tell that nothing was sent.
+ */
+export function notRenewed(error: unknown): Error {
+  return Object.assign(new Error(`${noToken}: ${detailsOf(error)}`, { cause: error }), {
+    code: status.unauthenticated,
+  });
+}
 
 /** Translates what gRPC and the credentials report. `doing` names the operation and its object: `cannot pull from "a~b"`. */
 export function translate(error: unknown, doing: string): DriverError {

@@ -5,7 +5,7 @@ import { capabilities, type GooglePubsubCapabilities } from "./capabilities.ts";
 import type { Endpoint } from "./channel.ts";
 import { Channels } from "./channels.ts";
 import { GooglePubsubConnection } from "./connection.ts";
-import { translate } from "./errors.ts";
+import { notRenewed, translate } from "./errors.ts";
 import { names as makeNames } from "./names.ts";
 import {
   type GooglePubsubClient,
@@ -106,7 +106,13 @@ async function endpointOf(client: PubSub, clientName: string): Promise<Endpoint>
 /** As the client library does it: a token that it renews. */
 async function authorizationOf({ auth }: PubSub, host: string): Promise<() => Promise<Record<string, string>>> {
   const google = await auth.getClient();
-  return async () => Object.fromEntries((await google.getRequestHeaders(`https://${host}/`)).entries());
+  return async () => {
+    try {
+      return Object.fromEntries((await google.getRequestHeaders(`https://${host}/`)).entries());
+    } catch (error) {
+      throw notRenewed(error);
+    }
+  };
 }
 
 /** Looking for credentials may ask a server that does not answer. */

@@ -252,7 +252,7 @@ export class Lane {
     const now = this.#host.runtime.monotonicMs();
     this.#failingSinceMs ??= now;
     const code = statusOf(error);
-    const passing = error.code === "UNAVAILABLE" || isPassing(code ?? status.unknown);
+    const passing = error.retryable || isPassing(code ?? status.unknown);
     if (!passing || now - this.#failingSinceMs > patienceMs) return this.#host.failed(error);
     this.#later(this.#pauseMs);
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);

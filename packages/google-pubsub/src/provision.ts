@@ -28,6 +28,12 @@ const tries = 6;
 /** The service's own default. */
 const fewestAttempts = 5;
 
+/** What a refusal to make it is about: the service does not say which. */
+const makingTakes: Readonly<Record<string, string>> = {
+  topic: "pubsub.topics.create",
+  subscription: "pubsub.subscriptions.create, or pubsub.topics.attachSubscription on its topic",
+};
+
 /** n.b. what is left of a subscription whose topic was deleted; a new topic of the old name is not attached. */
 const deletedTopic = "_deleted-topic_";
 
@@ -108,7 +114,7 @@ async function make<Request, Response>(
     const code = statusOf(error);
     // Somebody else made it meanwhile.
     if (code === status.alreadyExists) return [];
-    if (code === status.permissionDenied) return [forbidden(resource, `pubsub.${resource.kind}s.create`)];
+    if (code === status.permissionDenied) return [forbidden(resource, makingTakes[resource.kind] ?? "")];
     if (code === status.notFound) return [{ resource, state: "missing", detail: "its topic does not exist" }];
     throw error;
   }
@@ -240,6 +246,8 @@ export interface SubscriptionFacts {
   readonly exactlyOnce: boolean;
   readonly ordered: boolean;
   readonly retainAcked: boolean;
+  /** Nobody may look at it: only reading tells whether it is there, and may be read. */
+  readonly assumed?: true;
 }
 
 export function factsOf(found: NativeSubscription): SubscriptionFacts {

@@ -41,8 +41,11 @@ const holdMs = 6 * 86_400_000;
 export class GooglePubsubReceiver implements Receiver {
   readonly lease: Lease;
   readonly closed: Promise<DriverError | undefined>;
+  /** Resolves with the broker's first answer to any of its questions; to the error, if the receiver ended with it. */
+  readonly begun: Promise<DriverError | undefined>;
   readonly #parts: ReceiverParts;
   readonly #settled = settled<DriverError | undefined>();
+  readonly #answered = settled<undefined>();
   readonly #holdings: Holdings;
   readonly #lanes: readonly Lane[];
   /** Lanes with something to hand out, in turn. */
@@ -67,6 +70,7 @@ export class GooglePubsubReceiver implements Receiver {
     const leaseMs = Math.min(...specs.map((spec) => spec.leaseMs));
     this.#parts = parts;
     this.closed = this.#settled.promise;
+    this.begun = Promise.race([this.closed, this.#answered.promise]);
     this.lease = { ms: leaseMs, renew: true, holdMs };
     this.#holdings = new Holdings({
       channels,
@@ -199,6 +203,7 @@ export class GooglePubsubReceiver implements Receiver {
       this.#pulls++;
       this.#reserved += part;
       void lane.pull(part).then((more) => {
+        this.#answered.resolve(undefined);
         this.#pulls--;
         this.#reserved -= part;
         if (more) this.#hungry.add(lane);

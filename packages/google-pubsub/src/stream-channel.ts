@@ -8,7 +8,7 @@ import {
 } from "node:http2";
 import type { protos } from "@google-cloud/pubsub";
 import type { ChannelParts } from "./channel.ts";
-import { status } from "./errors.ts";
+import { status, statusOf } from "./errors.ts";
 import { Deframer, frame } from "./frames.ts";
 import { type Method, methods } from "./methods.ts";
 
@@ -91,7 +91,7 @@ export class StreamChannel {
       };
       call.attach(this.#connected().request(headers satisfies OutgoingHttpHeaders, { endStream: false }), first);
     };
-    begin().catch((error: unknown) => call.finish(status.unavailable, String(error)));
+    begin().catch((error: unknown) => call.finish(statusOf(error) ?? status.unavailable, String(error)));
     return call;
   }
 

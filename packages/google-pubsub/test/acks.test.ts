@@ -1,7 +1,7 @@
 import { simulation } from "@sluice/memory";
 import { describe, expect, test } from "vitest";
 import { settleIds } from "../src/acks.ts";
-import { status } from "../src/errors.ts";
+import { notRenewed, status } from "../src/errors.ts";
 import { FakeCalls, grpcError } from "./support/calls.ts";
 
 const subscription = "projects/p/subscriptions/s";
@@ -41,10 +41,13 @@ describe("settling ids", () => {
     await settled;
   });
 
-  test("tries again what may pass", async () => {
+  test.each([
+    ["the service is away", grpcError(status.unavailable)],
+    ["there are no new credentials yet", notRenewed(new Error("status code 503"))],
+  ])("tries again what may pass: %s", async (_, error) => {
     const { calls, clock, parts } = prepare();
     const settled = settleIds(parts, subscription, ["a"], undefined);
-    (await calls.next()).fail(grpcError(status.unavailable));
+    (await calls.next()).fail(error);
     await clock.advance(1_000);
     (await calls.next()).answer();
     expect(await settled).toEqual(new Set());

@@ -1,6 +1,6 @@
 import { DriverError, type DriverErrorCode } from "@sluice/core/driver";
 import { expect, test } from "vitest";
-import { isPassing, status, statusOf, translate } from "../src/errors.ts";
+import { isPassing, notRenewed, status, statusOf, translate } from "../src/errors.ts";
 import { grpcError } from "./support/calls.ts";
 
 test.each<readonly [number, DriverErrorCode, boolean]>([
@@ -31,6 +31,24 @@ test("what nothing matches stays unknown, with its cause", () => {
 test("missing credentials are no unknown error", () => {
   const native = new Error("Could not load the default credentials. Browse to https://…");
   expect(translate(native, "cannot connect").code).toBe("UNAUTHORIZED");
+});
+
+test("credentials that cannot be renewed: nothing was sent, and the next try may have new ones", () => {
+  // As gRPC hands it on: the text, and a code that is one of its own.
+  const handedOn = (reason: Error) => {
+    const native = notRenewed(reason);
+    return grpcError(
+      statusOf(native) ?? status.unknown,
+      `Getting metadata from plugin failed with error: ${native.message}`,
+    );
+  };
+  const ill = Object.assign(new Error("Request failed with status code 503"), { code: 503 });
+  const error = translate(handedOn(ill), "cannot publish");
+  expect(error).toMatchObject({ code: "UNAUTHORIZED", retryable: true });
+  expect(error.message).toContain("could not be renewed: Request failed with status code 503");
+  expect(statusOf(error)).toBe(status.unauthenticated);
+  const revoked = translate(handedOn(new Error("invalid_grant")), "cannot publish");
+  expect(revoked).toMatchObject({ code: "UNAUTHORIZED", retryable: false });
 });
 
 test("a DriverError passes unchanged", () => {

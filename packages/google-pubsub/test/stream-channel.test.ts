@@ -4,7 +4,7 @@ import { protos } from "@google-cloud/pubsub";
 import { nodeRuntime } from "@sluice/core";
 import { grpc } from "google-gax";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { status } from "../src/errors.ts";
+import { notRenewed, status } from "../src/errors.ts";
 import { Deframer, frame } from "../src/frames.ts";
 import { StreamChannel } from "../src/stream-channel.ts";
 
@@ -24,7 +24,10 @@ describe("stream channel", () => {
   let served: (one: Served) => void;
   let next: Promise<Served>;
 
-  const open = (heartbeatMs = 60_000) => {
+  const open = (
+    heartbeatMs = 60_000,
+    authorization = async (): Promise<Record<string, string>> => ({ authorization: "Bearer token" }),
+  ) => {
     const { port } = server.address() as AddressInfo; // It listens on TCP.
     const address = `127.0.0.1:${port}`;
     const endpoint = {
@@ -32,7 +35,7 @@ describe("stream channel", () => {
       credentials: grpc.credentials.createInsecure(),
       userAgent: "test",
       origin: `http://${address}`,
-      authorization: async () => ({ authorization: "Bearer token" }),
+      authorization,
     };
     channel = new StreamChannel({ runtime: nodeRuntime, endpoint, project: "p", heartbeatMs });
     const messages: (string | null | undefined)[] = [];
@@ -111,6 +114,14 @@ describe("stream channel", () => {
     const { ended } = open();
     (await next).stream.respond({ ":status": http }, { endStream: true });
     expect(await ended).toEqual({ code, details: `HTTP status ${http}` });
+  });
+
+  test("credentials that cannot be renewed are not an unreachable service", async () => {
+    const { ended } = open(60_000, () => Promise.reject(notRenewed(new Error("invalid_grant"))));
+    expect(await ended).toMatchObject({
+      code: status.unauthenticated,
+      details: expect.stringContaining("invalid_grant"),
+    });
   });
 
   test("a connection that breaks, and one that cannot be had", async () => {
