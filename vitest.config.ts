@@ -48,7 +48,8 @@ const config: ViteUserConfig = defineConfig({
           include: ["integration/test/**/*.test.ts", ...slow],
           globalSetup: ["integration/test/setup.ts"],
           pool: "forks",
-          fileParallelism: false,
+          // They wait more than they work. More at a time would starve the brokers.
+          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 240_000,
         },

@@ -70,7 +70,7 @@ describe("snippetsOf", () => {
 
   it("wants a reason for what is not run", () => {
     expect(snippetsOf("a.md", page("ts no-run: needs a broker"), "x")[0]?.notRun).toBe("needs a broker");
-    expect(() => snippetsOf("a.md", page("ts no-run"), "x")).toThrow('write "no-run: why" or nothing');
+    expect(() => snippetsOf("a.md", page("ts no-run"), "x")).toThrow('write "no-run: why", "broker: name" or nothing');
   });
 
   it("lets no code block escape under another name", () => {

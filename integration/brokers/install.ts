@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
-import { access, chmod, constants, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { access, chmod, constants, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Log } from "./types.ts";
 
@@ -32,9 +33,33 @@ export async function canInstall(): Promise<boolean> {
 
 /** Installs Debian packages where that is allowed, and says so; rejects with the reason where it is not. */
 export function installPackages(packages: readonly string[], log: Log): Promise<void> {
-  const turn = installing.then(() => install(packages, log));
+  const turn = installing.then(() => alone(() => install(packages, log)));
   installing = turn.catch(() => {});
   return turn;
+}
+
+/** No installation lasts so long: its process is gone. */
+const abandonedMs = 900_000;
+
+/** One installation at a time on this machine: test files run side by side, each in a process of its own. */
+async function alone(work: () => Promise<void>): Promise<void> {
+  await mkdir(cacheFolder(), { recursive: true });
+  const lock = join(cacheFolder(), "installing");
+  while (
+    !(await mkdir(lock).then(
+      () => true,
+      () => false,
+    ))
+  ) {
+    const { mtimeMs } = await stat(lock).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > abandonedMs) await rm(lock, { recursive: true, force: true });
+    await delay(500);
+  }
+  try {
+    await work();
+  } finally {
+    await rm(lock, { recursive: true, force: true });
+  }
 }
 
 async function install(packages: readonly string[], log: Log): Promise<void> {
