@@ -34,15 +34,41 @@ export function decompressSnappy(snappy: SnappyBlocks, bytes: Buffer): Buffer {
   return Buffer.concat(parts);
 }
 
-/** n.b. the package makes room for what the block says that it will be, and a block may say anything. */
+/**
+ * n.b. the package makes room for what the block says that it will be, and a block may say anything; and it takes the length of a long
+ * literal for a signed number, so that a block can send it backwards, for ever.
+ */
 function uncompress(snappy: SnappyBlocks, block: Buffer): Buffer {
   let length = 0;
-  for (let index = 0; index < 5; index += 1) {
-    const byte = block[index] ?? 0;
-    length += (byte & 0x7f) * 2 ** (7 * index);
-    if (byte < 0x80) break;
+  let at = 0;
+  for (let more = true; more && at < 5; at += 1) {
+    const byte = block[at] ?? 0;
+    length += (byte & 0x7f) * 2 ** (7 * at);
+    more = byte >= 0x80;
   }
   if (length > block.length * largestGrowth)
     throw new Error(`a Snappy block of ${block.length} bytes says it has ${length}`);
+  const made = lengthOf(block, at);
+  if (made !== length) throw new Error(`a Snappy block says it has ${length} bytes and has ${made}`);
   return snappy.uncompress(block);
+}
+
+/** What the elements of a block make, from `at` on; NaN: they go beyond its end. */
+function lengthOf(block: Buffer, from: number): number {
+  let made = 0;
+  let at = from;
+  while (at < block.length) {
+    const tag = block[at++] ?? 0;
+    const kind = tag & 3;
+    let size = (tag >> 2) + 1;
+    if (kind === 1) size = ((tag >> 2) & 7) + 4;
+    if (kind === 0) {
+      const bytes = Math.max(0, size - 60);
+      if (at + bytes > block.length) return Number.NaN;
+      if (bytes > 0) size = block.readUIntLE(at, bytes) + 1;
+      at += bytes + size;
+    } else at += kind === 3 ? 4 : kind;
+    made += size;
+  }
+  return at === block.length ? made : Number.NaN;
 }
